@@ -1,0 +1,1 @@
+"""Transports, negotiation and tracks of one participant."""

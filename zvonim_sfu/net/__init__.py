@@ -1,0 +1,1 @@
+"""The shared UDP port, the ICE-lite agent and the packet kernel."""

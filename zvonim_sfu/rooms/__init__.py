@@ -1,0 +1,1 @@
+"""Who is in which room and who receives what; no sockets, no SDP."""

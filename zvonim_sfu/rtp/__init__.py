@@ -1,0 +1,1 @@
+"""RTP and RTCP on bytes: no I/O, no asyncio, no clock."""
