@@ -1,0 +1,146 @@
+"""The codecs that are forwarded, and when a codec of one side is that of another (RFC 8829 section 5.2.1).
+
+A payload type is a number of one transport; what two transports have in common is a CodecKey.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from zvonim_sfu.media.sdp import Codec
+
+# Feedback that the server gives and takes; offers of more are answered with these (RFC 4585, RFC 5104).
+SUPPORTED_FEEDBACK: Final = ("nack pli", "ccm fir")
+
+# Numbers for a transport whose client has not offered any yet: those that Chromium uses, so that logs look familiar.
+_USUAL_PAYLOAD_TYPES: Final = {"opus": 111, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
+# RFC 5761 section 4 keeps 64..95 clear of RTCP; 96..127 first, as old clients know no others.
+_FREE_PAYLOAD_TYPES: Final = (*range(96, 128), *range(35, 64))
+
+
+class CodecKey(NamedTuple):
+    """What makes two codecs the same: the name and the parameters that change the payload format."""
+
+    name: str
+    "Encoding name in the case of its registration."
+    profile: str = ""
+    variant: str = ""
+
+
+_NAMES: Final = {"opus": "opus", "vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
+_CLOCK_RATES: Final = {"opus": 48000, "VP8": 90000, "VP9": 90000, "H264": 90000, "AV1": 90000}
+
+
+def codec_key(codec: Codec) -> CodecKey | None:
+    """The identity of a codec, or None if it is none that the server forwards."""
+    name = _NAMES.get(codec.name.lower())
+    if name is None or codec.clock_rate != _CLOCK_RATES[name]:
+        return None
+    parameters = _parameters(codec.parameters)
+    match name:
+        case "opus":
+            return CodecKey(name) if codec.channels == 2 else None
+        case "VP9":
+            return CodecKey(name, parameters.get("profile-id", "0"))
+        case "AV1":
+            return CodecKey(name, parameters.get("profile", "0"))
+        case "H264":
+            profile = _h264_profile(parameters.get("profile-level-id", "420010"))
+            return CodecKey(name, profile, parameters.get("packetization-mode", "0")) if profile else None
+    return CodecKey(name)
+
+
+def _parameters(text: str) -> dict[str, str]:
+    pairs = (part.strip().partition("=") for part in text.split(";"))
+    return {name.lower(): value.strip() for name, _, value in pairs}
+
+
+# RFC 6184 section 8.1, table 5: profile_idc, the bits of profile-iop that decide (mask, value), name.
+_H264_PROFILES: Final = (
+    (0x42, 0x4F, 0x40, "constrained-baseline"),
+    (0x4D, 0x8F, 0x80, "constrained-baseline"),
+    (0x58, 0xCF, 0xC0, "constrained-baseline"),
+    (0x42, 0x4F, 0x00, "baseline"),
+    (0x58, 0xCF, 0x80, "baseline"),
+    (0x4D, 0xAF, 0x00, "main"),
+    (0x64, 0xFF, 0x00, "high"),
+    (0x64, 0xFF, 0x0C, "constrained-high"),
+    (0xF4, 0xFF, 0x00, "high-444"),
+)
+# What a decoder of the key also decodes.
+_H264_INCLUDES: Final = {
+    "baseline": ("constrained-baseline",),
+    "main": ("constrained-baseline",),
+    "constrained-high": ("constrained-baseline",),
+    "high": ("constrained-baseline", "main", "constrained-high"),
+}
+
+
+def _h264_profile(profile_level_id: str) -> str:
+    try:
+        value = int(profile_level_id, 16)
+    except ValueError:
+        return ""
+    idc, iop = value >> 16 & 0xFF, value >> 8 & 0xFF
+    return next((name for i, mask, bits, name in _H264_PROFILES if i == idc and iop & mask == bits), "")
+
+
+def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
+    """The codec of a subscriber's session that can take packets of `key`; None if it would be sent garbage."""
+    fallback = None
+    for codec in codecs:
+        other = codec_key(codec)
+        if other == key:
+            return codec
+        if (
+            fallback is None
+            and other is not None
+            and other.name == key.name == "H264"
+            and other.variant == key.variant
+            and key.profile in _H264_INCLUDES.get(other.profile, ())
+        ):
+            fallback = codec
+    return fallback
+
+
+def supported(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+    """Those of the offered codecs that the server forwards, with the feedback that it gives, in the offered order."""
+    return tuple(
+        replace(codec, feedback=tuple(value for value in codec.feedback if value in SUPPORTED_FEEDBACK))
+        for codec in codecs
+        if codec_key(codec) is not None
+    )
+
+
+def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, ...]:
+    """Codecs as they are to be offered on a transport whose numbers so far are `known` (by payload type).
+
+    A codec that the transport knows keeps the number and the parameters it has there; others get a free number and
+    are added to `known`. Codecs for which no number is free are left out.
+    """
+    by_key: dict[CodecKey | None, Codec] = {}
+    for codec in known.values():
+        by_key.setdefault(codec_key(codec), codec)
+    result = []
+    for codec in codecs:
+        key = codec_key(codec)
+        if key is None:
+            continue
+        numbered = by_key.get(key)
+        if numbered is None:
+            payload_type = _free_payload_type(key.name, known)
+            if payload_type is None:
+                continue
+            numbered = replace(codec, payload_type=payload_type)
+            by_key[key] = known[payload_type] = numbered
+        result.append(numbered)
+    return tuple(dict.fromkeys(result))
+
+
+def _free_payload_type(name: str, used: Collection[int]) -> int | None:
+    usual = _USUAL_PAYLOAD_TYPES[name]
+    return next((number for number in (usual, *_FREE_PAYLOAD_TYPES) if number not in used), None)
