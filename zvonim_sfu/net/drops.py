@@ -1,0 +1,31 @@
+"""The name of every reason for which a datagram is not delivered or not sent."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class DropReason(StrEnum):
+    """Why a datagram was dropped; the values are the labels in statistics."""
+
+    # On the way in.
+    TOO_SHORT = "too-short"
+    OVERSIZED = "oversized"
+    UNKNOWN_PROTOCOL = "unknown-protocol"
+    UNKNOWN_ADDRESS = "unknown-address"
+    STUN_MALFORMED = "stun-malformed"
+    STUN_NOT_A_CHECK = "stun-not-a-check"
+    STUN_UNKNOWN_UFRAG = "stun-unknown-ufrag"
+    STUN_UNAUTHENTICATED = "stun-unauthenticated"
+    DTLS_QUEUE_FULL = "dtls-queue-full"
+    HANDLER_ERROR = "handler-error"
+    RECEIVE_FAILED = "receive-failed"
+
+    # On the way out.
+    NO_SESSION = "no-session"
+    NO_PATH = "no-path"
+    TOO_LONG = "too-long"
+    PROTECT_FAILED = "protect-failed"
+    SOCKET_FULL = "socket-full"
+    NO_BUFFERS = "no-buffers"
+    SEND_FAILED = "send-failed"
