@@ -1,0 +1,187 @@
+"""The UDP port that all transports share: one socket per local address, one port number.
+
+A datagram finds its agent by the username fragment (checks) or by its remote address (all else), and an address
+is known only from an authenticated check. Nothing is ever sent to an address without one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from zvonim_sfu.net.drops import DropReason
+from zvonim_sfu.net.ice import StunError, parse_check
+from zvonim_sfu.net.kernel import Batch, Path, SockAddr, send
+from zvonim_sfu.net.sockets import open_sockets
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Sequence
+
+    from zvonim_sfu.net.ice import IceAgent
+
+# What one wake-up reads: enough to share the cost of a wake-up, few enough that timers keep their time.
+DATAGRAMS_PER_WAKE_UP: Final = 32
+
+# A SRTP packet is at least a 12-byte header, a SRTCP packet 8 + 4 bytes, DTLS and STUN are longer.
+MIN_DATAGRAM_BYTES: Final = 12
+# Above any Ethernet frame's: neither WebRTC nor libsrtp has a use for more.
+MAX_DATAGRAM_BYTES: Final = 2047
+
+# A client has few addresses at a time; one that moves for hours has many, of which the latest count.
+MAX_ADDRESSES_PER_AGENT: Final = 16
+
+log: structlog.stdlib.BoundLogger = structlog.get_logger()
+
+Owners = dict[SockAddr, "IceAgent"]
+
+
+class UdpPort:
+    """Receives for all agents that were added, and sends what their handlers append to `batch`.
+
+    The batch is flushed after each wake-up's datagrams; who appends at another time (a timer) flushes himself.
+    """
+
+    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+        """Take over bound, non-blocking sockets; `open` makes them."""
+        self.addresses: tuple[tuple[str, int], ...] = tuple(sock.getsockname()[:2] for sock in sockets)
+        self.port: int = self.addresses[0][1]
+        self.batch = Batch()
+        self.drops: Counter[DropReason] = Counter()
+        self._agents: dict[str, IceAgent] = {}
+        # Least recently checked first.
+        self._paths: dict[IceAgent, dict[Path, None]] = {}
+        self._owners: dict[socket.socket, Owners] = {sock: {} for sock in sockets}
+        self._logged_faults: set[tuple[type[Exception], str, int]] = set()
+        self._loop = asyncio.get_running_loop()
+        for sock, owners in self._owners.items():
+            self._loop.add_reader(sock, self._on_readable, sock, owners)
+
+    @classmethod
+    async def open(cls, hosts: Sequence[str], port: int) -> UdpPort:
+        """Bind `port` (0: any that is free) on each address in `hosts`.
+
+        "0.0.0.0", "::" and "" all mean every address of this host, of both IP versions.
+
+        Raises OSError, with a sentence for the operator, if no address can be bound.
+        """
+        udp_port = cls(open_sockets(hosts, port))
+        log.info("udp port open", port=udp_port.port, addresses=[address for address, _ in udp_port.addresses])
+        return udp_port
+
+    def add(self, agent: IceAgent) -> None:
+        """Deliver to this agent from now on. Raises ValueError if its username fragment is taken."""
+        if agent.local_ufrag in self._agents:
+            raise ValueError("an agent with this username fragment has been added already")
+        agent.drops = self.drops
+        self._agents[agent.local_ufrag] = agent
+        self._paths[agent] = {}
+
+    def remove(self, agent: IceAgent) -> None:
+        """Deliver nothing to this agent any more and forget its addresses. A second time does nothing."""
+        for path in self._paths.pop(agent, ()):
+            del self._owners[path.socket][path.address]
+        if self._agents.get(agent.local_ufrag) is agent:
+            del self._agents[agent.local_ufrag]
+
+    def replace(self, old: IceAgent, new: IceAgent) -> None:
+        """Put `new`, which has the credentials of `old`, in its place.
+
+        Addresses are learned anew: what is still under way for the old one must not reach the new one.
+        """
+        self.remove(old)
+        self.add(new)
+
+    def close(self) -> None:
+        """Close the sockets. The agents are their owners' to close."""
+        for sock in self._owners:
+            if sock.fileno() >= 0:
+                self._loop.remove_reader(sock)
+                sock.close()
+
+    def _on_readable(self, sock: socket.socket, owners: Owners) -> None:
+        now = time.monotonic()
+        for _ in range(DATAGRAMS_PER_WAKE_UP):
+            try:
+                data, address = sock.recvfrom(MAX_DATAGRAM_BYTES + 1)
+            except BlockingIOError:
+                break
+            except OSError:
+                self.drops[DropReason.RECEIVE_FAILED] += 1
+                break
+            try:
+                drop = self._deliver(sock, address, owners, data, now)
+            except Exception as error:  # noqa: BLE001 - one participant's fault must not stop the others
+                drop = DropReason.HANDLER_ERROR
+                self._log_once(error)
+            if drop is not None:
+                self.drops[drop] += 1
+        self.batch.flush()
+
+    def _deliver(
+        self, sock: socket.socket, address: SockAddr, owners: Owners, data: bytes, now: float
+    ) -> DropReason | None:
+        """Tell the protocols apart by the first byte (RFC 7983, section 7)."""
+        if len(data) < MIN_DATAGRAM_BYTES:
+            return DropReason.TOO_SHORT
+        if len(data) > MAX_DATAGRAM_BYTES:
+            return DropReason.OVERSIZED
+        first_byte = data[0]
+        if first_byte <= 3:
+            return self._handle_stun(Path(sock, address), data, now)
+        if not (128 <= first_byte <= 191 or 20 <= first_byte <= 63):
+            return DropReason.UNKNOWN_PROTOCOL
+        agent = owners.get(address)
+        if agent is None:
+            return DropReason.UNKNOWN_ADDRESS
+        if first_byte >= 128:
+            agent.listener.on_srtp(data, now)
+        else:
+            agent.feed_dtls(data)
+        return None
+
+    def _handle_stun(self, path: Path, data: bytes, now: float) -> DropReason | None:
+        try:
+            check = parse_check(data)
+        except StunError:
+            return DropReason.STUN_MALFORMED
+        if check is None:
+            return DropReason.STUN_NOT_A_CHECK
+        agent = self._agents.get(check.local_ufrag)
+        if agent is None:
+            return DropReason.STUN_UNKNOWN_UFRAG
+        response = agent.handle_check(check, path, now)
+        if response is None:
+            return DropReason.STUN_UNAUTHENTICATED
+        self._learn(path, agent)
+        return send(path, response)
+
+    def _learn(self, path: Path, agent: IceAgent) -> None:
+        """Deliver what comes from this address to this agent, whosever it was before."""
+        paths = self._paths.get(agent)
+        if paths is None:
+            return  # its owner removed it in answer to the check
+        owners = self._owners[path.socket]
+        previous = owners.get(path.address)
+        if previous is not None:
+            del self._paths[previous][path]
+        owners[path.address] = agent
+        paths[path] = None
+        if len(paths) > MAX_ADDRESSES_PER_AGENT:
+            oldest = next(known for known in paths if known != agent.selected)
+            del paths[oldest]
+            del self._owners[oldest.socket][oldest.address]
+
+    def _log_once(self, error: Exception) -> None:
+        """Log a fault with its traceback the first time that it comes from this line of code."""
+        traceback = error.__traceback__
+        while traceback is not None and traceback.tb_next is not None:
+            traceback = traceback.tb_next
+        code, line = (traceback.tb_frame.f_code.co_filename, traceback.tb_lineno) if traceback else ("", 0)
+        if (type(error), code, line) not in self._logged_faults:
+            self._logged_faults.add((type(error), code, line))
+            log.error("a datagram's handler failed", exc_info=error)
