@@ -1,0 +1,264 @@
+"""RTP packets, read in place and forwarded by their bytes.
+
+A packet is parsed once, when it comes in, and never serialised again: what a receiver gets is a new fixed header, which
+is its own, and the *tail*, everything behind the fixed header, which all receivers of one numbering share.
+"""
+
+from __future__ import annotations
+
+from struct import Struct
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+FIXED_HEADER_BYTES: Final = 12
+# A block that no honest sender fills (the longest in the field, AV1's dependency descriptor with its templates, has
+# about 150 bytes): keeps the walk over a hostile block below 50 us.
+MAX_BLOCK_BYTES: Final = 1024
+# Browsers use ten at most: keeps the work per numbering small.
+MAX_EXTENSIONS: Final = 32
+
+_ONE_BYTE_PROFILE: Final = 0xBEDE  # RFC 8285, section 4.2
+_TWO_BYTE_PROFILE: Final = 0x1000  # RFC 8285, section 4.3; the low four bits belong to the application
+_PADDING_BIT: Final = 0x20
+_EXTENSION_BIT: Final = 0x10
+
+_read_fixed_header: Final = Struct("!BBHII").unpack_from
+_read_block_header: Final = Struct("!HH").unpack_from
+_pack_block_header: Final = Struct("!HH").pack
+
+
+class RtpError(ValueError):
+    """Bytes that are not an RTP packet, or numbers that no RTP packet can carry."""
+
+
+def is_rtcp(data: bytes) -> bool:
+    """Tell RTCP from RTP on a shared port (RFC 5761, section 4): the second byte is the RTCP packet type."""
+    return len(data) > 1 and 192 <= data[1] <= 223
+
+
+class ExtensionPlan:
+    """How one publisher's header-extension numbers become one subscriber's.
+
+    Plans with equal mappings are equal, and share the tails that packets remember.
+
+    Args:
+        mapping: the number that comes in -> the number that goes out, both 1..255. An extension whose number is
+            not in it is removed. Two numbers must not become one.
+
+    Raises:
+        RtpError: a number out of range, or one that two others become.
+    """
+
+    __slots__ = ("table",)
+
+    table: bytes
+    """For each of the 256 numbers the one that goes out, 0 = removed. Also the key of a remembered tail: the hash
+    of bytes is computed once, in C."""
+
+    def __init__(self, mapping: Mapping[int, int]) -> None:
+        if any(not 1 <= number <= 255 for pair in mapping.items() for number in pair):
+            raise RtpError("Header extension numbers are 1 to 255")
+        if len(set(mapping.values())) < len(mapping):
+            raise RtpError("Two header extensions cannot go out under one number")
+        table = bytearray(256)
+        for number_in, number_out in mapping.items():
+            table[number_in] = number_out
+        self.table = bytes(table)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, ExtensionPlan) and self.table == other.table
+
+    def __hash__(self) -> int:
+        return hash(self.table)
+
+    def __repr__(self) -> str:
+        mapping = {number_in: number_out for number_in, number_out in enumerate(self.table) if number_out}
+        return f"ExtensionPlan({mapping})"
+
+
+class Tail(NamedTuple):
+    """What all receivers of one numbering get of a packet."""
+
+    first_byte: int
+    """Version, padding bit, extension bit and CSRC count: the first byte of the header that goes before `data`."""
+    data: bytes
+    """Everything behind the 12 bytes of the fixed header."""
+
+
+class RtpPacket:
+    """An RTP packet (RFC 3550, section 5.1) over the bytes that it came in. Made by `parse`."""
+
+    __slots__ = (
+        "_block_offset",
+        "_elements",
+        "_payload_end",
+        "_tails",
+        "data",
+        "marker",
+        "payload_offset",
+        "payload_type",
+        "sequence_number",
+        "ssrc",
+        "timestamp",
+    )
+
+    data: bytes
+    marker: bool
+    payload_type: int
+    sequence_number: int
+    timestamp: int
+    ssrc: int
+    payload_offset: int
+    _payload_end: int
+    # Where the extension block, its four bytes of header included, begins; it ends where the payload begins.
+    _block_offset: int
+    # Number, begin and end of each extension; None without a block.
+    _elements: list[tuple[int, int, int]] | None
+    _tails: dict[bytes, Tail] | None
+
+    @classmethod
+    def parse(cls, data: bytes) -> RtpPacket:
+        """Read a packet and check every length in it.
+
+        Raises:
+            RtpError: the bytes are no RTP packet: too short, another version, or CSRCs, extensions or padding
+                that reach beyond their place.
+        """
+        size = len(data)
+        if size < FIXED_HEADER_BYTES:
+            raise RtpError("RTP packet is shorter than its fixed header")
+        packet = cls.__new__(cls)
+        first, second, packet.sequence_number, packet.timestamp, packet.ssrc = _read_fixed_header(data)
+        if first >> 6 != 2:
+            raise RtpError("RTP version is not 2")
+        packet.data = data
+        packet.marker = second > 127
+        packet.payload_type = second & 127
+        offset = FIXED_HEADER_BYTES + 4 * (first & 15)
+        packet._block_offset = offset
+        packet._tails = None
+        if first & _EXTENSION_BIT:
+            if offset + 4 > size:
+                raise RtpError("RTP packet ends in its extension header")
+            profile, words = _read_block_header(data, offset)
+            start = offset + 4
+            offset = start + 4 * words
+            if offset > size:
+                raise RtpError("RTP header extension is longer than the packet")
+            packet._elements = _elements(data, profile, start, offset)
+        else:
+            if offset > size:
+                raise RtpError("RTP packet ends in its CSRC list")
+            packet._elements = None
+        packet.payload_offset = offset
+        if first & _PADDING_BIT:
+            # The last byte counts itself too (RFC 3550, section 5.1).
+            padding = data[-1]
+            if padding == 0 or padding > size - offset:
+                raise RtpError("RTP padding length is invalid")
+            size -= padding
+        packet._payload_end = size
+        return packet
+
+    @property
+    def payload(self) -> bytes:
+        """The payload without padding."""
+        return self.data[self.payload_offset : self._payload_end]
+
+    def extension(self, number: int, /) -> bytes | None:
+        """Return the value of the (first) extension of this number, None if the packet has none."""
+        if self._elements is not None:
+            for element, start, end in self._elements:
+                if element == number:
+                    return self.data[start:end]
+        return None
+
+    def extensions(self) -> list[tuple[int, bytes]]:
+        """Return numbers and values of all extensions, in their order."""
+        return [(number, self.data[start:end]) for number, start, end in self._elements or ()]
+
+    def tail(self, plan: ExtensionPlan) -> Tail:
+        """Return what follows the fixed header, with the extensions numbered as the subscriber knows them.
+
+        CSRCs, payload and padding stay as they came, byte for byte. Computed once for each numbering, not for each
+        receiver.
+        """
+        tails = self._tails
+        if tails is None:
+            tails = self._tails = {}
+        tail = tails.get(plan.table)
+        if tail is None:
+            tail = tails[plan.table] = self._make_tail(plan.table)
+        return tail
+
+    def _make_tail(self, table: bytes) -> Tail:
+        data = self.data
+        elements = self._elements
+        if elements is None:
+            return Tail(data[0], data[FIXED_HEADER_BYTES:])
+        if elements:
+            for number, _, _ in elements:
+                if table[number] != number:
+                    break
+            else:
+                return Tail(data[0], data[FIXED_HEADER_BYTES:])
+        block = _pack_block([(table[number], data[start:end]) for number, start, end in elements if table[number]])
+        first_byte = data[0] if block else data[0] & ~_EXTENSION_BIT
+        csrcs = data[FIXED_HEADER_BYTES : self._block_offset]
+        return Tail(first_byte, b"".join((csrcs, block, data[self.payload_offset :])))
+
+
+def _elements(data: bytes, profile: int, start: int, end: int) -> list[tuple[int, int, int]]:
+    """Walk over an extension block (RFC 8285, section 4) of either form, or of none: that one has no elements."""
+    if end - start > MAX_BLOCK_BYTES:
+        raise RtpError("RTP header extension is too long")
+    elements: list[tuple[int, int, int]] = []
+    if profile == _ONE_BYTE_PROFILE:
+        while start < end:
+            head = data[start]
+            start += 1
+            if 15 < head < 240:
+                value = start
+                start += (head & 15) + 1
+                elements.append((head >> 4, value, start))
+            elif head:  # number 0 or 15 ends the list, its length says nothing (RFC 8285, section 4.2); 0 is padding
+                break
+    elif profile & 0xFFF0 == _TWO_BYTE_PROFILE:
+        while start < end:
+            number = data[start]
+            start += 1
+            if number == 0:
+                continue
+            if start == end:
+                raise RtpError("RTP header extension ends before the length of an element")
+            value = start + 1
+            start = value + data[start]
+            elements.append((number, value, start))
+    if start > end:
+        raise RtpError("RTP header extension element is longer than its block")
+    if len(elements) > MAX_EXTENSIONS:
+        raise RtpError("RTP packet has too many header extensions")
+    return elements
+
+
+def _pack_block(extensions: list[tuple[int, bytes]]) -> bytes:
+    """Build an extension block with its header, in the one-byte form if it can carry these; empty for none."""
+    if not extensions:
+        return b""
+    block = bytearray(4)
+    if all(number < 15 and 0 < len(value) <= 16 for number, value in extensions):
+        profile = _ONE_BYTE_PROFILE
+        for number, value in extensions:
+            block.append(number << 4 | len(value) - 1)
+            block += value
+    else:
+        profile = _TWO_BYTE_PROFILE
+        for number, value in extensions:
+            block.append(number)
+            block.append(len(value))
+            block += value
+    block += bytes(-len(block) % 4)
+    block[:4] = _pack_block_header(profile, len(block) // 4 - 1)
+    return bytes(block)
