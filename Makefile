@@ -1,0 +1,57 @@
+# The whole interface for newcomers: `make run`, `make test`; `make help` lists the rest.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+
+.DEFAULT_GOAL := run
+.PHONY: run dev test check format clean help
+
+run: $(VENV)/.installed ## start the server on http://127.0.0.1:8080 (settings: ZVONIM_*, see zvonim-sfu --help)
+	@exec $(BIN)/zvonim-sfu
+
+dev: $(VENV)/.installed-dev ## the same, restarted whenever a file changes
+	@exec $(BIN)/adev runserver zvonim_sfu/dev.py --app-factory create_app --port 8080 --no-livereload
+
+test: $(VENV)/.installed-dev browsers check ## lint, type-check and run all tests, browsers included
+	$(BIN)/pytest
+
+check: $(VENV)/.installed-dev node_modules/.installed ## lint and type-check Python and JavaScript
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	node_modules/.bin/tsc --project web
+
+format: $(VENV)/.installed-dev ## format the Python code and mend what the linter can
+	$(BIN)/ruff format
+	$(BIN)/ruff check --fix
+
+clean: ## remove what the other targets made
+	rm -rf $(VENV) node_modules $(CACHES)
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+.PHONY: browsers
+browsers:
+	@.ci/install-browsers
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+		{ rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
+
+$(VENV)/.installed: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@ $(VENV)/.installed
+
+node_modules/.installed: package.json
+	@command -v npm >/dev/null || { echo "npm is needed (Debian: apt-get install npm)" >&2; exit 1; }
+	npm install --no-audit --no-fund --no-package-lock --loglevel=error
+	@touch $@
