@@ -1,0 +1,265 @@
+"""A participant: a user's identity in a room, its WebSocket, and the peer that carries its media."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING
+
+from zvonim_sfu.media.peer import Peer
+from zvonim_sfu.rooms.allocation import allocate
+from zvonim_sfu.rooms.events import (
+    SFU_ID,
+    Answer,
+    CloseCode,
+    Offer,
+    ParticipantInfo,
+    SlotChange,
+    Slots,
+    TrackInfo,
+    TrackMuted,
+    TrackPublished,
+    TrackUnpublished,
+    UserJoined,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from structlog.typing import FilteringBoundLogger
+
+    from zvonim_sfu.media.source import Source
+    from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rooms.events import Connection, ServerMessage, Signal
+    from zvonim_sfu.rooms.room import Room
+
+
+class Participant:
+    """One user in one room. Its room makes it, and closes it when it leaves.
+
+    It owns its peer and its timer; of its connection it is told. It is the PeerListener of its peer.
+    """
+
+    def __init__(self, room: Room, user_id: str, user_name: str, *, log: FilteringBoundLogger) -> None:
+        self.user_id = user_id
+        self.user_name = user_name
+        self._room = room
+        self._log = log
+        self._connection: Connection | None = None
+        self._joined = False
+        self._peer: Peer | None = None
+        self._slot_mode = False
+        self._tracks: dict[str, UpTrack] = {}
+        self._assignment: dict[str, UpTrack | None] = {}
+        self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
+        self._timer: asyncio.TimerHandle | None = None
+        self._expire_after(room.limits.join_timeout_s)
+
+    @property
+    def is_online(self) -> bool:
+        """Whether its WebSocket is open."""
+        return self._connection is not None
+
+    @property
+    def is_joined(self) -> bool:
+        """Whether it ever sent `join`, and was announced to the others."""
+        return self._joined
+
+    @property
+    def connection(self) -> Connection | None:
+        """Its open WebSocket."""
+        return self._connection
+
+    @property
+    def tracks(self) -> Sequence[UpTrack]:
+        """Its up tracks, in the order of their publication."""
+        return tuple(self._tracks.values())
+
+    @property
+    def info(self) -> ParticipantInfo:
+        """What the others may know."""
+        tracks = tuple(TrackInfo(track.id, track.source, track.muted) for track in self._tracks.values())
+        return ParticipantInfo(self.user_id, self.user_name, self.is_online, tracks)
+
+    # The WebSocket
+
+    def attach(self, connection: Connection) -> None:
+        """Take over an open WebSocket, and close the one before it."""
+        self._cancel_timer()
+        replaced, self._connection = self._connection, connection
+        if replaced is not None:
+            replaced.close(CloseCode.REPLACED)
+        if self._peer is not None:
+            self._peer.resume()
+            self._forget_told()
+
+    def detach(self, connection: Connection) -> None:
+        """Note that a WebSocket is gone. Unless it was replaced, the grace time begins."""
+        if self._connection is connection:
+            self._connection = None
+            self._expire_after(self._room.limits.grace_s)
+
+    def send(self, message: ServerMessage) -> None:
+        """Send a message, or drop it while there is no WebSocket: `room-state` makes good for it later."""
+        if self._connection is not None:
+            self._connection.send(message)
+
+    def relay(self, signal: Signal) -> bool:
+        """Send another participant's message. False: there is no WebSocket, or it is far behind."""
+        return self._connection is not None and self._connection.relay(signal)
+
+    # What the client asks for
+
+    def join(self, user_name: str | None, *, slot_mode: bool) -> None:
+        """Enter the room, or come back to it after a lost WebSocket: the client learns all there is to know."""
+        first, self._joined = not self._joined, True
+        if first and user_name is not None:
+            self.user_name = user_name
+        if self._peer is not None and (
+            slot_mode != self._slot_mode or self._peer.connection_state in ("failed", "closed")
+        ):
+            self.close_peer()
+        self._slot_mode = slot_mode
+        self._require_peer()
+        self.send(self._room.state_for(self))
+        self._forget_told()
+        if first:
+            self._log.info("joined", slot_mode=slot_mode)
+            self._room.broadcast(UserJoined(self.user_id, self.user_name), sender=self)
+
+    def leave(self) -> None:
+        """Leave the room for good."""
+        self._room.remove(self.user_id, "left")
+
+    def handle_offer(self, sdp: str, sources: Mapping[str, Source]) -> None:
+        """Answer the client's offer. Raises NegotiationError."""
+        answer = self._require_peer().handle_offer(sdp, sources)
+        self.send(Answer(SFU_ID, self.user_id, answer))
+        self._forget_told()
+
+    def handle_answer(self, sdp: str) -> None:
+        """Take the client's answer to the server's offer. Raises NegotiationError."""
+        self._require_peer().handle_answer(sdp)
+
+    def set_muted(self, track_id: str, *, muted: bool) -> bool:
+        """Note that the client muted a track of its own, or unmuted it. False: it has no such track."""
+        track = self._tracks.get(track_id)
+        if track is None:
+            return False
+        if track.muted != muted:
+            track.muted = muted
+            self._room.broadcast(TrackMuted(self.user_id, track_id, muted), sender=self)
+        return True
+
+    # What the room wants
+
+    def update(self, tracks: Sequence[UpTrack]) -> None:
+        """Receive these tracks of the others, as far as there are slots."""
+        if self._peer is None:
+            return
+        if not self._slot_mode:
+            self._peer.set_tracks(tracks)
+            return
+        self._assignment = allocate(tracks, self._peer.slots, self._assignment)
+        self._peer.assign(self._assignment)
+        self._tell_slots()
+
+    def close_peer(self) -> None:
+        """End the media of this participant. The next `join` or offer begins anew."""
+        peer, self._peer = self._peer, None
+        self._assignment = {}
+        if peer is not None:
+            peer.close()
+        for track in self.tracks:
+            self.on_up_track_removed(track)
+
+    def close(self, code: CloseCode) -> None:
+        """End everything that is its own. Called by its room, which has forgotten it already."""
+        self._cancel_timer()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close(code)
+        self._tracks.clear()  # the others learn that the participant left, and need not hear of each track
+        self.close_peer()
+
+    # PeerListener
+
+    def on_up_track_added(self, track: UpTrack) -> None:
+        """Tell the others of a new track, and give it to them."""
+        self._tracks[track.id] = track
+        self._log.info("track published", track=track.id, source=track.source)
+        message = TrackPublished(self.user_id, track.id, track.source, track.muted)
+        self._room.broadcast(message, sender=self)
+        self._room.schedule_update()
+
+    def on_up_track_removed(self, track: UpTrack) -> None:
+        """Take a track away from the others."""
+        if self._tracks.get(track.id) is not track:
+            return  # it was taken away together with its peer
+        del self._tracks[track.id]
+        self._log.info("track unpublished", track=track.id)
+        self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
+        self._room.schedule_update()
+
+    def on_offer(self, sdp: str) -> None:
+        """Send the server's own offer. While there is no WebSocket it waits in the peer, see Peer.resume."""
+        self.send(Offer(SFU_ID, self.user_id, sdp))
+
+    def on_track_unsupported(self, track: UpTrack) -> None:
+        """Tell the client that it cannot receive a track."""
+        self.send(self._room.unsupported(track))
+
+    def on_connection_state(self, state: str) -> None:
+        """Log the state. When the client has closed its peer connection, its session is of no more use."""
+        self._log.info("media connection", state=state)
+        if self._peer is not None and self._peer.connection_state == "closed":
+            self.close_peer()
+
+    # Its own affairs
+
+    def _require_peer(self) -> Peer:
+        if self._peer is None:
+            self._peer = Peer(
+                self._room.node,
+                self.user_id,
+                listener=self,
+                slot_mode=self._slot_mode,
+                max_up_tracks=self._room.limits.up_tracks_per_participant,
+                log=self._log,
+            )
+            self._room.schedule_update()
+        return self._peer
+
+    def _tell_slots(self) -> None:
+        """Send the slots that carry something else than the client believes."""
+        changes = tuple(
+            SlotChange(mid, None, None, None, muted=False)
+            if track is None
+            else SlotChange(mid, track.participant_id, track.id, track.source, track.muted)
+            for mid, track in self._assignment.items()
+            if mid not in self._told or self._told[mid] != _key(track)
+        )
+        if changes:
+            self.send(Slots(changes))
+        self._told = {mid: _key(track) for mid, track in self._assignment.items()}
+
+    def _forget_told(self) -> None:
+        """Have all slots told again: this may be another page, with another session, behind the same WebSocket."""
+        self._told = {}
+        self._room.schedule_update()
+
+    def _expire_after(self, seconds: float) -> None:
+        self._cancel_timer()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._expire)
+
+    def _expire(self) -> None:
+        self._timer = None
+        self._room.remove(self.user_id, "expired")
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _key(track: UpTrack | None) -> str | None:
+    return None if track is None else track.key

@@ -1,0 +1,152 @@
+"""A room: its participants, and which tracks each of them gets."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from datetime import UTC, datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final
+
+import structlog
+
+from zvonim_sfu import __version__
+from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
+from zvonim_sfu.rooms.participant import Participant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rooms.events import IceServer, ServerMessage
+    from zvonim_sfu.rooms.limits import Limits
+
+# 120 bits: who knows a user_id may speak for that user.
+_USER_ID_BYTES: Final = 15
+
+
+class Room:
+    """A call. The registry makes it; it makes its participants, and closes them.
+
+    When it has been empty for a while it calls `on_forgotten`, once.
+    """
+
+    def __init__(
+        self,
+        room_id: str,
+        *,
+        node: MediaNode,
+        limits: Limits,
+        ice_servers: tuple[IceServer, ...],
+        on_forgotten: Callable[[Room], None],
+    ) -> None:
+        self.id = room_id
+        self.created_at = datetime.now(UTC)
+        self.node = node
+        self.limits = limits
+        self._ice_servers = ice_servers
+        self._on_forgotten = on_forgotten
+        self._participants: dict[str, Participant] = {}
+        self._update_handle: asyncio.Handle | None = None
+        self._empty_timer: asyncio.TimerHandle | None = None
+        self._log = structlog.get_logger().bind(room=room_id)
+        self._log.info("room opened")
+
+    @property
+    def participants(self) -> Mapping[str, Participant]:
+        """Participants by user_id, in the order in which they came."""
+        return MappingProxyType(self._participants)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether it takes nobody more."""
+        return len(self._participants) >= self.limits.participants_per_room
+
+    def add(self, user_name: str) -> Participant:
+        """Make a participant, which has the join timeout to open its WebSocket."""
+        self._cancel_empty_timer()
+        user_id = secrets.token_urlsafe(_USER_ID_BYTES)
+        participant = Participant(self, user_id, user_name, log=self._log.bind(participant=user_id))
+        self._participants[user_id] = participant
+        return participant
+
+    def remove(self, user_id: str, reason: str) -> None:
+        """End a participant's stay, whether it is there or not, and tell the others."""
+        participant = self._participants.pop(user_id, None)
+        if participant is None:
+            return
+        participant.close(CloseCode.LEFT)
+        self._log.info("left", participant=user_id, reason=reason)
+        self.broadcast(UserLeft(user_id), sender=participant)
+        if self._participants:
+            self.schedule_update()
+        else:
+            loop = asyncio.get_running_loop()
+            self._empty_timer = loop.call_later(self.limits.empty_room_s, self._forget)
+
+    def broadcast(self, message: ServerMessage, *, sender: Participant) -> None:
+        """Send a message to all participants but the one that it is about."""
+        for participant in self._participants.values():
+            if participant is not sender:
+                participant.send(message)
+
+    def state_for(self, participant: Participant) -> RoomState:
+        """Return what a participant has to know of the room."""
+        return RoomState(
+            room_id=self.id,
+            user_id=participant.user_id,
+            participants=tuple(other.info for other in self._participants.values()),
+            ice_servers=self._ice_servers,
+            server_version=__version__,
+        )
+
+    def unsupported(self, track: UpTrack) -> Error:
+        """Return the message for a client that can decode no codec of this track."""
+        publisher = self._participants.get(track.participant_id)
+        name = publisher.user_name if publisher is not None else track.participant_id
+        return Error(
+            code="codec-unsupported",
+            message=f"This client cannot receive the {track.source} of {name}: it supports none of its codecs.",
+            user_id=track.participant_id,
+            track_id=track.id,
+        )
+
+    def schedule_update(self) -> None:
+        """Give everybody the tracks that are due. All that happens in one turn of the loop is one update."""
+        if self._update_handle is None and self._participants:
+            self._update_handle = asyncio.get_running_loop().call_soon(self._update)
+
+    def close(self, code: CloseCode) -> None:
+        """End the room and everybody's stay in it."""
+        self._cancel_empty_timer()
+        participants = list(self._participants.values())
+        self._participants.clear()
+        for participant in participants:
+            participant.close(code)
+        if self._update_handle is not None:
+            self._update_handle.cancel()
+            self._update_handle = None
+
+    def _update(self) -> None:
+        self._update_handle = None
+        tracks = [track for participant in self._participants.values() for track in participant.tracks]
+        for participant in list(self._participants.values()):
+            others = [track for track in tracks if track.participant_id != participant.user_id]
+            try:
+                participant.update(others)
+            except Exception:  # noqa: BLE001 - whatever it was, the others go on
+                # A broken assumption costs this participant its media, and nobody else theirs.
+                self._log.exception("update failed", participant=participant.user_id)
+                participant.close_peer()
+                participant.send(Error("internal", "The server failed to send media. Join again."))
+
+    def _forget(self) -> None:
+        self._empty_timer = None
+        self._log.info("room forgotten")
+        self._on_forgotten(self)
+
+    def _cancel_empty_timer(self) -> None:
+        if self._empty_timer is not None:
+            self._empty_timer.cancel()
+            self._empty_timer = None
