@@ -1,0 +1,112 @@
+"""What a receiver reports of one source (RFC 3550, appendix A)."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from zvonim_sfu.rtp.rtcp import ReportBlock
+from zvonim_sfu.rtp.sequence import SequenceExtender, seq_delta, ts_delta
+
+# A.1: a gap of more than these, forward or back, is a sender that started anew, if a second packet confirms it.
+MAX_DROPOUT: Final = 3000
+MAX_MISORDER: Final = 100
+
+
+class ReceptionStatistics:
+    """Counts of one source's packets, and the report blocks made of them.
+
+    Without the probation of RFC 3550, A.1: SRTP has authenticated every packet that comes here.
+
+    Args:
+        clock_rate: of the RTP timestamps, in Hz.
+    """
+
+    __slots__ = (
+        "_base",
+        "_clock_rate",
+        "_expected_prior",
+        "_extender",
+        "_jitter",
+        "_lsr",
+        "_lsr_at",
+        "_received_prior",
+        "_restart_at",
+        "_transit",
+        "received",
+    )
+
+    received: int
+    """Packets since the source started (anew), duplicates included."""
+
+    def __init__(self, clock_rate: int) -> None:
+        self._clock_rate = clock_rate
+        self._lsr = 0
+        self._lsr_at = 0.0
+        self._start()
+
+    def _start(self) -> None:
+        self.received = 0
+        self._extender = SequenceExtender()
+        self._base = 0
+        self._restart_at: int | None = None
+        self._expected_prior = 0
+        self._received_prior = 0
+        self._transit: int | None = None
+        self._jitter = 0.0
+
+    def add(self, sequence_number: int, timestamp: int, now: float) -> None:
+        """Count a packet that came `now` (seconds, monotonic)."""
+        highest = self._extender.highest
+        if highest is None:
+            self._base = sequence_number
+        elif not -MAX_MISORDER < seq_delta(sequence_number, highest) < MAX_DROPOUT:
+            if sequence_number != self._restart_at:
+                self._restart_at = sequence_number + 1 & 0xFFFF
+                return
+            self._start()
+            self._base = sequence_number
+        self._extender.extend(sequence_number)
+        self.received += 1
+        # A.8: the transit time's origin means nothing, its changes do.
+        transit = int(now * self._clock_rate) - timestamp
+        if self._transit is not None:
+            self._jitter += (abs(ts_delta(transit, self._transit)) - self._jitter) / 16
+        self._transit = transit
+
+    def sender_report(self, ntp_middle32: int, now: float) -> None:
+        """Remember that a sender report of this NTP time came `now`."""
+        self._lsr = ntp_middle32
+        self._lsr_at = now
+
+    @property
+    def expected(self) -> int:
+        """How many packets the source has sent, as its numbers tell."""
+        highest = self._extender.highest
+        return 0 if highest is None else highest - self._base + 1
+
+    def report(self, ssrc: int, now: float) -> ReportBlock:
+        """Return the report block on this source, and begin the next interval (A.3).
+
+        Args:
+            ssrc: of the source.
+            now: seconds, by the clock of `add` and `sender_report`.
+        """
+        expected = self.expected
+        lost = expected - self.received
+        expected_interval = expected - self._expected_prior
+        lost_interval = expected_interval - (self.received - self._received_prior)
+        self._expected_prior = expected
+        self._received_prior = self.received
+        fraction_lost = 0
+        if expected_interval > 0 and lost_interval > 0:
+            fraction_lost = min(255, (lost_interval << 8) // expected_interval)
+        dlsr = int((now - self._lsr_at) * 65536) if self._lsr else 0
+        return ReportBlock(
+            ssrc=ssrc,
+            fraction_lost=fraction_lost,
+            packets_lost=max(-0x800000, min(0x7FFFFF, lost)),
+            highest_sequence=(self._extender.highest or 0) & 0xFFFFFFFF,
+            jitter=int(self._jitter),
+            lsr=self._lsr,
+            dlsr=max(0, min(0xFFFFFFFF, dlsr)),
+        )
