@@ -21,8 +21,6 @@ SOCKET_BUFFER_ENOUGH_BYTES: Final = 1024 * 1024
 # How often "any free port" is tried: the port that one address gives is nearly always free on the others too.
 FREE_PORT_ATTEMPTS: Final = 16
 
-WILDCARDS: Final = ("", "0.0.0.0", "::")  # noqa: S104 - compared with, never bound to
-
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 
@@ -56,13 +54,12 @@ def open_sockets(hosts: Sequence[str], port: int) -> list[socket.socket]:
 def _expand(hosts: Sequence[str]) -> list[str]:
     addresses: dict[str, None] = {}
     for host in hosts:
-        if host in WILDCARDS:
-            addresses.update(dict.fromkeys(host_addresses()))
-            continue
         try:
-            addresses[str(ipaddress.ip_address(host))] = None
+            address = ipaddress.ip_address(host or "::")
         except ValueError:
             raise OSError(f"{host!r} is no IP address: set an address of this host, or 0.0.0.0 for all") from None
+        every = host_addresses() if address.is_unspecified else [str(address)]
+        addresses.update(dict.fromkeys(every))
     return list(addresses)
 
 
@@ -90,7 +87,7 @@ def _bind(address: str, port: int) -> socket.socket:
     try:
         sock.setblocking(False)
         if family == socket.AF_INET6:
-            # IPv4 has sockets of its own: no IPv4-mapped addresses here.
+            # IPv4 has sockets of its own: an IPv4-mapped address is refused.
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, SOCKET_BUFFER_BYTES)
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SOCKET_BUFFER_BYTES)
