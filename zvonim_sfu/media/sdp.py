@@ -326,7 +326,6 @@ def _write_section(section: Section) -> list[str]:
     lines += [f"a=fingerprint:{name} {value}" for name, value in section.fingerprints]
     lines.append(f"a=setup:{section.setup}")
     lines += ["a=rtcp-mux"] if section.rtcp_mux else []
-    lines += ["a=rtcp-rsize"] if section.rtcp_mux else []
     lines += ["a=extmap-allow-mixed"] if section.extmap_allow_mixed else []
     for extension in section.extensions:
         direction = f"/{extension.direction}" if extension.direction else ""

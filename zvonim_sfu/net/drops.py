@@ -20,6 +20,11 @@ class DropReason(StrEnum):
     DTLS_QUEUE_FULL = "dtls-queue-full"
     HANDLER_ERROR = "handler-error"
     RECEIVE_FAILED = "receive-failed"
+    SRTP_TOO_EARLY = "srtp-too-early"
+    SRTP_REFUSED = "srtp-refused"
+    RTP_MALFORMED = "rtp-malformed"
+    RTCP_MALFORMED = "rtcp-malformed"
+    UNKNOWN_SSRC = "unknown-ssrc"
 
     # On the way out.
     NO_SESSION = "no-session"

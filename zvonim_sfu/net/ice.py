@@ -88,7 +88,7 @@ class IceAgent:
     def __init__(self, listener: IceListener, credentials: tuple[str, str] | None = None) -> None:
         """Make an agent; `credentials` (fragment, password) are those of the agent that it is to replace."""
         self.listener = listener
-        self.local_ufrag, self.local_pwd = credentials or (_random(UFRAG_CHARACTERS), _random(PWD_CHARACTERS))
+        self.local_ufrag, self.local_pwd = credentials or new_credentials()
         self.remote: tuple[str, str] | None = None
         """The client's credentials; others in a later description are an ICE restart (RFC 8839, 4.4.1.1.1)."""
         self.selected: Path | None = None
@@ -106,6 +106,15 @@ class IceAgent:
         Checks may well arrive before the client's description does.
         """
         self.remote = (ufrag, pwd)
+
+    def restart(self, credentials: tuple[str, str]) -> None:
+        """Take new local credentials (called by the port, which knows the agent by its username fragment).
+
+        Until the client nominates a path with them, the selected one stays.
+        """
+        self.local_ufrag, self.local_pwd = credentials
+        self.remote = None
+        self._nominated = False
 
     def handle_check(self, check: Check, path: Path, now: float) -> bytes | None:
         """Answer a check that names this agent; None, and no effect, if it is not authentic.
@@ -168,6 +177,11 @@ class IceAgent:
         if path != self.selected:
             self.selected = path
             self.listener.on_path(path)
+
+
+def new_credentials() -> tuple[str, str]:
+    """Return a random username fragment and password (RFC 8839, section 5.4)."""
+    return _random(UFRAG_CHARACTERS), _random(PWD_CHARACTERS)
 
 
 def _random(length: int) -> str:

@@ -96,6 +96,13 @@ class UdpPort:
         self.remove(old)
         self.add(new)
 
+    def restart(self, agent: IceAgent, credentials: tuple[str, str]) -> None:
+        """Let an added agent answer to new credentials; its addresses stay, so that media goes on."""
+        if self._agents.get(agent.local_ufrag) is agent:
+            del self._agents[agent.local_ufrag]
+            agent.restart(credentials)
+            self._agents[agent.local_ufrag] = agent
+
     def close(self) -> None:
         """Close the sockets. The agents are their owners' to close."""
         for sock in self._owners:

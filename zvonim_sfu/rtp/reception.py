@@ -31,6 +31,7 @@ class ReceptionStatistics:
         "_lsr_at",
         "_received_prior",
         "_restart_at",
+        "_shift",
         "_transit",
         "received",
     )
@@ -42,6 +43,7 @@ class ReceptionStatistics:
         self._clock_rate = clock_rate
         self._lsr = 0
         self._lsr_at = 0.0
+        self._shift = 0
         self._start()
 
     def _start(self) -> None:
@@ -54,24 +56,31 @@ class ReceptionStatistics:
         self._transit: int | None = None
         self._jitter = 0.0
 
-    def add(self, sequence_number: int, timestamp: int, now: float) -> None:
-        """Count a packet that came `now` (seconds, monotonic)."""
+    def add(self, sequence_number: int, timestamp: int, now: float) -> int | None:
+        """Count a packet that came `now` (seconds, monotonic).
+
+        Returns:
+            Its sequence number without wrap-around, which goes on by one when the source starts anew; None for a
+            number far off that no second packet has confirmed, which is not counted.
+        """
         highest = self._extender.highest
         if highest is None:
             self._base = sequence_number
         elif not -MAX_MISORDER < seq_delta(sequence_number, highest) < MAX_DROPOUT:
             if sequence_number != self._restart_at:
                 self._restart_at = sequence_number + 1 & 0xFFFF
-                return
+                return None
+            self._shift += highest + 1 - sequence_number
             self._start()
             self._base = sequence_number
-        self._extender.extend(sequence_number)
+        extended = self._extender.extend(sequence_number) + self._shift
         self.received += 1
         # A.8: the transit time's origin means nothing, its changes do.
         transit = int(now * self._clock_rate) - timestamp
         if self._transit is not None:
             self._jitter += (abs(ts_delta(transit, self._transit)) - self._jitter) / 16
         self._transit = transit
+        return extended
 
     def sender_report(self, ntp_middle32: int, now: float) -> None:
         """Remember that a sender report of this NTP time came `now`."""

@@ -1,0 +1,71 @@
+"""What all transports of one server process share."""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from typing import TYPE_CHECKING
+
+from zvonim_sfu.media.ortc import Certificate
+from zvonim_sfu.net.addresses import candidates
+from zvonim_sfu.net.udp import UdpPort
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Sequence
+
+    from zvonim_sfu.net.addresses import Announced, Candidate
+
+
+class MediaNode:
+    """Owner of the UDP port, the DTLS certificate and the tasks of transports."""
+
+    def __init__(self, udp: UdpPort, announce: Sequence[Announced]) -> None:
+        self.udp = udp
+        self.certificate = Certificate()
+        self.candidates: tuple[Candidate, ...] = candidates(udp.addresses, announce)
+        # Server time is the monotonic clock, moved once to wall-clock time: sender reports of all transports agree,
+        # and a step of the system's clock does not reach them.
+        self._wall_offset = time.time() - time.monotonic()
+        self._ssrcs: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    async def open(cls, hosts: Sequence[str], port: int, announce: Sequence[Announced] = ()) -> MediaNode:
+        """Bind the UDP port on `hosts`, and announce `announce` instead of the bound addresses where given.
+
+        Raises OSError with a sentence for the operator when no address can be bound.
+        """
+        return cls(await UdpPort.open(hosts, port), announce)
+
+    def wall_time(self, now: float) -> float:
+        """Server time in seconds since 1970 at monotonic time `now`."""
+        return now + self._wall_offset
+
+    def new_ssrc(self) -> int:
+        """An SSRC that no other transport of this node sends with."""
+        while (ssrc := secrets.randbits(32)) in self._ssrcs or ssrc == 0:
+            pass
+        self._ssrcs.add(ssrc)
+        return ssrc
+
+    def release_ssrc(self, ssrc: int) -> None:
+        """Make an SSRC free for others."""
+        self._ssrcs.discard(ssrc)
+
+    def spawn(self, work: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Run a transport's task; the node keeps it until it ends, and cancels it when it closes."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    async def close(self) -> None:
+        """Close the port. The peers are their participants' to close, before this."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        # aiortc's data pumps end in the turn after their agent was closed.
+        await asyncio.sleep(0)
+        self.udp.close()

@@ -1,0 +1,128 @@
+"""The up and down tracks of one session, kept as they were negotiated."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Protocol
+
+from zvonim_sfu.media.down_track import DownTrack
+from zvonim_sfu.media.negotiation import MID_EXTENSION
+from zvonim_sfu.media.publisher_clock import PublisherClock
+from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.up_track import UpTrack
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.session import Negotiated, Session
+    from zvonim_sfu.media.transport import Transport
+
+
+class TracksOwner(Protocol):
+    """The peer whose tracks these are."""
+
+    def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
+        """Ask the client for a keyframe of what it publishes."""
+
+    def on_unsupported(self, up_track: UpTrack) -> None:
+        """The client negotiated no codec that can carry what this track sends now."""
+
+    def on_down_track_ended(self, ssrc: int) -> None:
+        """An m-section in which the server sent has ended."""
+
+
+class Tracks:
+    """Owner of a peer's tracks on one transport."""
+
+    def __init__(self, node: MediaNode, participant_id: str, transport: Transport, owner: TracksOwner) -> None:
+        self.clock = PublisherClock()
+        self.up: dict[str, UpTrack] = {}
+        "What the client publishes, by mid."
+        self.down: dict[str, DownTrack] = {}
+        "What it can receive in, by mid, whether it carries something now or not."
+        self.down_by_ssrc: dict[int, DownTrack] = {}
+        self._node = node
+        self._participant_id = participant_id
+        self._transport = transport
+        self._owner = owner
+
+    def apply(self, session: Session, sources: Mapping[str, Source]) -> tuple[list[UpTrack], list[UpTrack]]:
+        """Make the tracks those of a newly agreed session; returns up tracks that came and that went."""
+        live = {section.mid: section for section in session.sections if not section.stopped}
+        gone = [self.up.pop(mid) for mid in list(self.up) if mid not in live or not live[mid].client_sends]
+        for mid in [mid for mid in self.down if mid not in live]:
+            self._end_down_track(mid)
+        came = []
+        for mid, section in live.items():
+            extension_ids = {e.uri: e.id for e in section.extensions if e.uri != MID_EXTENSION}
+            if section.client_sends:
+                if mid not in self.up:
+                    self.up[mid] = self._new_up_track(section, sources.get(mid))
+                    came.append(self.up[mid])
+                self.up[mid].configure(section.codecs, extension_ids)
+            if section.sending is not None:
+                down_track = self.down.get(mid) or self._new_down_track(section)
+                down_track.cname = section.sending.cname
+                down_track.configure(section.codecs if section.client_receives else (), extension_ids)
+        self._transport.router.configure(
+            by_mid=self.up,
+            by_signalled_ssrc={ssrc: self.up[mid] for mid in self.up for ssrc in live[mid].client_ssrcs},
+            mid_extension=session.extension_ids.get(MID_EXTENSION, 0),
+        )
+        return came, gone
+
+    def attach(self, session: Session, wanted: Mapping[str, UpTrack]) -> None:
+        """Let each m-section that was negotiated for a track carry it, if it is there (it has a key in `wanted`)."""
+        now = time.monotonic()
+        for section in session.sections:
+            if section.stream < 0 and section.mid in self.down:
+                key = section.sending.key if section.sending is not None else None
+                self.down[section.mid].attach(wanted.get(key) if key else None, now)
+
+    def assign(self, assignment: Mapping[str, UpTrack | None]) -> None:
+        """Let slots (by mid) carry these up tracks."""
+        now = time.monotonic()
+        for mid, up_track in assignment.items():
+            if mid in self.down:
+                self.down[mid].attach(up_track, now)
+
+    def close(self) -> list[UpTrack]:
+        """End all tracks; returns the up tracks that went."""
+        gone = list(self.up.values())
+        self.up.clear()
+        for mid in list(self.down):
+            self._end_down_track(mid)
+        return gone
+
+    def _new_up_track(self, section: Negotiated, source: Source | None) -> UpTrack:
+        others = self.up.values()
+        if source is None or source.kind != section.kind:
+            source = Source.default(section.kind, first=all(track.kind != section.kind for track in others))
+        taken = {track.id for track in others}
+        numbered = (f"{source.value}-{n}" for n in range(2, len(taken) + 3))
+        return UpTrack(
+            track_id=next(name for name in (source.value, *numbered) if name not in taken),
+            participant_id=self._participant_id,
+            source=source,
+            clock=self.clock,
+            keyframes=self._owner,
+        )
+
+    def _new_down_track(self, section: Negotiated) -> DownTrack:
+        down_track = DownTrack(
+            section.kind,
+            section.ssrc,
+            egress=self._transport.egress,
+            batch=self._node.udp.batch,
+            listener=self._owner,
+        )
+        self.down[section.mid] = self.down_by_ssrc[section.ssrc] = down_track
+        return down_track
+
+    def _end_down_track(self, mid: str) -> None:
+        down_track = self.down.pop(mid)
+        down_track.detach()
+        del self.down_by_ssrc[down_track.ssrc]
+        self._node.release_ssrc(down_track.ssrc)
+        self._owner.on_down_track_ended(down_track.ssrc)

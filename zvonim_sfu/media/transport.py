@@ -1,0 +1,213 @@
+"""One participant's ICE, DTLS and SRTP association, and the way of its packets to tracks."""
+
+from __future__ import annotations
+
+import asyncio
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Protocol
+
+from zvonim_sfu.media.ortc import Dtls, DtlsError
+from zvonim_sfu.media.router import Router
+from zvonim_sfu.net.drops import DropReason
+from zvonim_sfu.net.ice import IceAgent
+from zvonim_sfu.net.kernel import Egress, protect_rtcp, send, unprotect_rtcp, unprotect_rtp
+from zvonim_sfu.rtp.packet import RtpError, RtpPacket, is_rtcp
+from zvonim_sfu.rtp.rtcp import RtcpPacket, pack_compound
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pylibsrtp import Session as SrtpSession
+    from structlog.typing import FilteringBoundLogger
+
+    from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.session import Remote
+    from zvonim_sfu.net.kernel import Path
+
+# From the description to the last DTLS message; browsers give up on ICE after 15 to 30 s.
+CONNECT_TIMEOUT_S: Final = 30.0
+# Browsers renew consent every 4 to 6 s (RFC 7675 section 5.1): two missed are trouble, 30 s the end of consent.
+DISCONNECTED_AFTER_S: Final = 12.0
+FAILED_AFTER_S: Final = 30.0
+TICK_S: Final = 1.0
+
+
+class TransportState(StrEnum):
+    """As RTCPeerConnectionState of W3C's webrtc-pc, seen from the server."""
+
+    NEW = "new"
+    CONNECTING = "connecting"
+    CONNECTED = "connected"
+    DISCONNECTED = "disconnected"
+    FAILED = "failed"
+    CLOSED = "closed"
+
+
+class TransportListener(Protocol):
+    """The owner of a transport."""
+
+    def on_rtcp(self, data: bytes, now: float) -> None:
+        """Take a plain RTCP compound of the client."""
+
+    def on_tick(self, now: float) -> None:
+        """A second has passed; called while connected."""
+
+    def on_transport_state(self, transport: Transport, state: TransportState) -> None:
+        """The association has come up, fallen silent or ended."""
+
+
+class Transport:
+    """Owner of the ICE agent, the DTLS association and one timer; owned by a peer, which closes it."""
+
+    def __init__(
+        self,
+        node: MediaNode,
+        listener: TransportListener,
+        *,
+        log: FilteringBoundLogger,
+        credentials: tuple[str, str] | None = None,
+    ) -> None:
+        self.agent = IceAgent(self, credentials)
+        self.egress = Egress()
+        self.router = Router()
+        self.state = TransportState.NEW
+        self._node = node
+        self._listener = listener
+        self._log = log.bind(transport=self.agent.local_ufrag)
+        self._drops = node.udp.drops
+        self._inbound: SrtpSession | None = None
+        self._dtls: Dtls | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        node.udp.add(self.agent)
+
+    def connect(self, remote: Remote) -> None:
+        """Accept the client that this describes. Later calls renew its ICE credentials only."""
+        self.agent.set_remote(remote.ice_ufrag, remote.ice_pwd)
+        if self._task is None and self.state is TransportState.NEW:
+            self._dtls = Dtls(self.agent, self._node.certificate, remote.dtls_role)
+            self._set_state(TransportState.CONNECTING)
+            self._task = self._node.spawn(self._run(self._dtls, remote))
+
+    @property
+    def credentials(self) -> tuple[str, str]:
+        """The server's username fragment and password."""
+        return self.agent.local_ufrag, self.agent.local_pwd
+
+    @property
+    def is_dead(self) -> bool:
+        """Whether nothing can bring this association up any more; ICE alone can recover from silence."""
+        return self.state in (TransportState.FAILED, TransportState.CLOSED) and self._inbound is None
+
+    def restart_ice(self, credentials: tuple[str, str]) -> None:
+        """Take new credentials for an ICE restart (RFC 8445 section 2.4); media goes on over the old path meanwhile."""
+        self._node.udp.restart(self.agent, credentials)
+
+    async def _run(self, dtls: Dtls, remote: Remote) -> None:
+        try:
+            async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                sessions = await dtls.handshake(remote.fingerprints)
+            self._inbound, self.egress.session = sessions.inbound, sessions.outbound
+            self._log.info("transport connected", profile=sessions.profile, address=self._address())
+            self._set_state(TransportState.CONNECTED)
+            self._arm()
+            await dtls.ended()
+        except TimeoutError:
+            reached = "no check has arrived" if self.agent.selected is None else "the DTLS handshake did not end"
+            self._log.warning("transport not connected", reason=reached, seconds=CONNECT_TIMEOUT_S)
+            self._set_state(TransportState.FAILED)
+        except DtlsError as error:
+            self._log.warning("transport not connected", reason=str(error), address=self._address())
+            self._set_state(TransportState.FAILED)
+        else:
+            self._set_state(TransportState.CLOSED)
+
+    def _address(self) -> str:
+        path = self.agent.selected
+        return f"{path.address[0]} {path.address[1]}" if path is not None else ""
+
+    def on_srtp(self, data: bytes, now: float) -> None:
+        """Take an SRTP or SRTCP packet (called by the UDP port)."""
+        if self._inbound is None:
+            self._drops[DropReason.SRTP_TOO_EARLY] += 1
+            return
+        if is_rtcp(data):
+            plain = unprotect_rtcp(self._inbound, data)
+            if plain is None:
+                self._drops[DropReason.SRTP_REFUSED] += 1
+            else:
+                self._listener.on_rtcp(plain, now)
+            return
+        plain = unprotect_rtp(self._inbound, data)
+        if plain is None:
+            self._drops[DropReason.SRTP_REFUSED] += 1
+            return
+        try:
+            packet = RtpPacket.parse(plain)
+        except RtpError:
+            self._drops[DropReason.RTP_MALFORMED] += 1
+            return
+        stream = self.router.streams.get(packet.ssrc) or self.router.bind(packet)
+        if stream is None:
+            self._drops[DropReason.UNKNOWN_SSRC] += 1
+            return
+        stream.up_track.handle_packet(packet, stream.layer, now)
+
+    def on_path(self, path: Path) -> None:
+        """Send by this path from now on (called by the ICE agent)."""
+        self.egress.path = path
+
+    def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
+        """Send one compound packet; dropped while the association is not up."""
+        if self.egress.session is not None and self.egress.path is not None:
+            data = protect_rtcp(self.egress.session, pack_compound(packets))
+            drop = DropReason.TOO_LONG if data is None else send(self.egress.path, data)
+            if drop is not None:
+                self.egress.drops[drop] += 1
+
+    def _arm(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._arm()
+        now = asyncio.get_running_loop().time()
+        silence = now - self.agent.last_check
+        if silence > FAILED_AFTER_S:
+            self.egress.path = None  # consent has ended: nothing is sent to who does not want it any more
+            self._set_state(TransportState.FAILED)
+        elif silence > DISCONNECTED_AFTER_S:
+            self._set_state(TransportState.DISCONNECTED)
+        else:
+            self.egress.path = self.agent.selected
+            self._set_state(TransportState.CONNECTED)
+        self._listener.on_tick(now)
+
+    def _set_state(self, state: TransportState) -> None:
+        if state is not self.state and self.state is not TransportState.CLOSED:
+            self._log.info("transport state", state=state.value)
+            self.state = state
+            self._listener.on_transport_state(self, state)
+
+    def close(self) -> None:
+        """End the association and tell the client (DTLS close-notify). A second time does nothing."""
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._dtls is not None and self.egress.path is not None and self.state is not TransportState.CLOSED:
+            goodbye = self._dtls.close_notify()
+            if goodbye:
+                send(self.egress.path, goodbye)
+        self.state = TransportState.CLOSED
+        self._inbound = None
+        self.egress.session = None
+        self.egress.path = None
+        self._node.udp.remove(self.agent)
+        self.agent.close()
+        if self._task is not None and self._task is not _current_task():
+            self._task.cancel()
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
