@@ -1,0 +1,133 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from zvonim_sfu.rtp.codecs import MAX_AGGREGATED_UNITS, is_keyframe
+
+ENCODINGS = ["VP8", "VP9", "H264", "AV1"]
+
+
+def stap_a(*units: bytes) -> bytes:
+    return b"\x78" + b"".join(len(unit).to_bytes(2, "big") + unit for unit in units)
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        # the shortest descriptor: S = 1, PID = 0
+        (b"\x10\x50\x01", True),
+        (b"\x10\x51\x01", False),  # P = 1: predicted
+        (b"\x00\x50\x01", False),  # S = 0: not the start of a partition
+        (b"\x11\x50\x01", False),  # the second partition
+        (b"\x30\x50", True),  # N, a non-reference frame, and the reserved bit say nothing of it
+        (b"\x50\x50", True),
+        # extended: picture id of 7 and of 15 bits, TL0PICIDX, TID and KEYIDX, alone and together
+        (b"\x90\x80\x7f\x50", True),
+        (b"\x90\x80\x7f\x51", False),
+        (b"\x90\x80\x80\x01\x50", True),
+        (b"\x90\x80\xff\x00\x51", False),
+        (b"\x90\x40\xff\x50", True),
+        (b"\x90\x20\xff\x50", True),
+        (b"\x90\x10\xff\x51", False),
+        (b"\x90\x00\x50", True),
+        (b"\x90\xf0\x81\x23\x05\x20\x50\x9d", True),
+        (b"\x90\xf0\x81\x23\x05\x20\x51\x9d", False),
+        (b"\x90\xe0\x23\x05\x20\x50", True),
+        # cut short
+        (b"", False),
+        (b"\x10", False),
+        (b"\x90", False),
+        (b"\x90\x80", False),
+        (b"\x90\x80\x81\x23", False),
+        (b"\x90\xf0\x81\x23\x05\x20", False),
+    ],
+)
+def test_vp8(payload: bytes, expected: bool) -> None:
+    assert is_keyframe("VP8", payload) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"\x08\x82", True),  # B, no layers
+        (b"\x00\x82", False),  # not the begin of a frame
+        (b"\x48\x86", False),  # P: predicted from another picture
+        (b"\x8c\x05\x82", True),  # I, B, E
+        (b"\xa8\x05\x00\x00\x82", True),  # I, L, B; layer 0
+        (b"\xa8\x05\x02\x00\x82", False),  # spatial layer 1 of the same picture
+        (b"\xa8\x05\x0e\x00\x82", False),
+        (b"\xa8\x05\xf1\x00\x82", True),  # TID, U and D say nothing of it
+        (b"\xa8\x81\x23\x00\x00\x82", True),  # 15-bit picture id
+        (b"\xa8\x81\x23\x04\x00\x82", False),
+        (b"\x28\x00\x00", True),  # layers without a picture id
+        (b"\x28\x02\x00", False),
+        (b"\xe8\x05\x00\x00", False),
+        (b"\xbb\x81\x23\x01\x18\x02\x80\x01", True),  # flexible mode with a scalability structure
+        (b"", False),
+        (b"\x28", False),
+        (b"\xa8\x81\x23", False),
+    ],
+)
+def test_vp9(payload: bytes, expected: bool) -> None:
+    assert is_keyframe("VP9", payload) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"\x65\x88", True),  # IDR slice
+        (b"\x67\x42", True),  # SPS
+        (b"\x68\xce", False),  # PPS
+        (b"\x41\x9a", False),  # slice
+        (b"\x06\x05", False),  # SEI
+        (b"\x05", True),  # nal_ref_idc does not matter
+        (stap_a(b"\x67\x42", b"\x68\xce"), True),
+        (stap_a(b"\x09\xf0", b"\x06\x05\x01", b"\x65\x88"), True),
+        (stap_a(b"\x41\x9a", b"\x41\x67"), False),
+        (stap_a(b"", b"\x67"), True),
+        (stap_a(b"", b"\x41\x67"), False),
+        (stap_a(*[b"\x06"] * (MAX_AGGREGATED_UNITS - 1), b"\x65"), True),
+        (stap_a(*[b"\x06"] * MAX_AGGREGATED_UNITS, b"\x65"), False),
+        (b"\x78\x00\x02\x67", True),  # cut short behind the first byte of the SPS
+        (b"\x78\xff\xff\x41\x67", False),
+        (b"\x78\x00", False),
+        (b"\x78", False),
+        (b"\x7c\x85\x88", True),  # FU-A, start of an IDR slice
+        (b"\x7c\x87\x42", True),
+        (b"\x7c\x05\x88", False),  # its middle
+        (b"\x7c\x45\x88", False),  # its end
+        (b"\x7c\x81\x9a", False),  # start of another slice
+        (b"\x7c", False),
+        (b"\x7d\x85\x88", False),  # FU-B
+        (b"", False),
+    ],
+)
+def test_h264(payload: bytes, expected: bool) -> None:
+    assert is_keyframe("H264", payload) is expected
+
+
+@pytest.mark.parametrize(
+    ("payload", "expected"),
+    [
+        (b"\x18\x0a\x0b", True),  # W = 1, N
+        (b"\x08", True),
+        (b"\x68\x0a", True),  # Y, W, N
+        (b"\x10\x32", False),
+        (b"\x98\x0a", False),  # N, yet the first element goes on from another packet
+        (b"", False),
+    ],
+)
+def test_av1(payload: bytes, expected: bool) -> None:
+    assert is_keyframe("AV1", payload) is expected
+
+
+@pytest.mark.parametrize("encoding", ["", "OPUS", "RTX", "H265", "vp8"])
+def test_other_encodings_have_no_key_frames(encoding: str) -> None:
+    assert is_keyframe(encoding, b"\x10\x50\x01") is False
+
+
+@given(st.sampled_from(ENCODINGS), st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"\x78" + tail))
+def test_any_bytes_are_a_key_frame_or_not(encoding: str, payload: bytes) -> None:
+    assert is_keyframe(encoding, payload) in (True, False)
