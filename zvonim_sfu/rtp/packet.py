@@ -26,7 +26,7 @@ _EXTENSION_BIT: Final = 0x10
 
 _read_fixed_header: Final = Struct("!BBHII").unpack_from
 _read_block_header: Final = Struct("!HH").unpack_from
-_pack_block_header: Final = Struct("!HH").pack
+_write_block_header: Final = Struct("!HH").pack_into
 
 
 class RtpError(ValueError):
@@ -204,7 +204,7 @@ class RtpPacket:
                     break
             else:
                 return Tail(data[0], data[FIXED_HEADER_BYTES:])
-        block = _pack_block([(table[number], data[start:end]) for number, start, end in elements if table[number]])
+        block = _map_block(data, elements, table)
         first_byte = data[0] if block else data[0] & ~_EXTENSION_BIT
         csrcs = data[FIXED_HEADER_BYTES : self._block_offset]
         return Tail(first_byte, b"".join((csrcs, block, data[self.payload_offset :])))
@@ -243,22 +243,27 @@ def _elements(data: bytes, profile: int, start: int, end: int) -> list[tuple[int
     return elements
 
 
-def _pack_block(extensions: list[tuple[int, bytes]]) -> bytes:
-    """Build an extension block with its header, in the one-byte form if it can carry these; empty for none."""
-    if not extensions:
-        return b""
+def _map_block(data: bytes, elements: list[tuple[int, int, int]], table: bytes) -> bytearray:
+    """Build the extension block, header included, of the elements that the table keeps; empty for none."""
     block = bytearray(4)
-    if all(number < 15 and 0 < len(value) <= 16 for number, value in extensions):
-        profile = _ONE_BYTE_PROFILE
-        for number, value in extensions:
-            block.append(number << 4 | len(value) - 1)
-            block += value
-    else:
-        profile = _TWO_BYTE_PROFILE
-        for number, value in extensions:
-            block.append(number)
-            block.append(len(value))
-            block += value
+    profile = _ONE_BYTE_PROFILE
+    for number, start, end in elements:
+        if number_out := table[number]:
+            size = end - start
+            if number_out > 14 or not 0 < size <= 16:
+                profile = _TWO_BYTE_PROFILE
+                break
+            block.append(number_out << 4 | size - 1)
+            block += data[start:end]
+    if profile == _TWO_BYTE_PROFILE:
+        del block[4:]
+        for number, start, end in elements:
+            if number_out := table[number]:
+                block.append(number_out)
+                block.append(end - start)
+                block += data[start:end]
+    if len(block) == 4:
+        return bytearray()
     block += bytes(-len(block) % 4)
-    block[:4] = _pack_block_header(profile, len(block) // 4 - 1)
-    return bytes(block)
+    _write_block_header(block, 0, profile, len(block) // 4 - 1)
+    return block
