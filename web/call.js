@@ -1,0 +1,312 @@
+import { cameraBudget } from "./budget.js";
+import { Health } from "./health.js";
+import { Peer } from "./peer.js";
+import { Playback } from "./playback.js";
+import { Roster } from "./roster.js";
+import { ScreenShare } from "./screen.js";
+import { Signaling } from "./signaling.js";
+
+/**
+ * @import { EndReason } from "./signaling.js"
+ * @import { LocalMedia } from "./media.js"
+ * @import { RoomState, ServerMessage, Source } from "./protocol.js"
+ */
+
+/**
+ * connecting: not yet in · connected: signalling and media work · reconnecting: one of them was lost ·
+ * unreachable: signalling works and media never came up
+ * @typedef {"connecting" | "connected" | "reconnecting" | "unreachable"} Connection
+ */
+
+/**
+ * @typedef {object} CallEvents
+ * @property {() => void} onChange something that is shown has changed; `speaking` has a call of its own, it changes often
+ * @property {(userIds: Set<string>) => void} onSpeaking
+ * @property {(event: "joined" | "left", name: string) => void} onPerson
+ * @property {(code: string, message: string, fatal: boolean) => void} onRefused the server refused what was offered
+ * @property {(reason: EndReason, detail: string) => void} onEnd
+ */
+
+/**
+ * @typedef {object} CallOptions
+ * @property {string} roomId
+ * @property {string} name
+ * @property {string | null} keptUserId who this tab was before a reload
+ * @property {string | null} codec
+ * @property {LocalMedia} media
+ * @property {HTMLElement} speakers parent of the audio elements
+ * @property {CallEvents} events
+ */
+
+const SPEAKING_EVERY_MS = 200;
+
+/** A call: signalling, the peer connection, the devices and the roster, each told what the others bring. */
+export class Call {
+  roster = new Roster();
+  /** When the next attempt to reach the server is due (performance.now()); null while connected or trying. */
+  /** @type {number | null} */
+  retryAt = null;
+  /** The browser plays sound only after a click. */
+  playbackRefused = false;
+  /** @type {Peer | null} */
+  #peer = null;
+  /** @type {Health | null} */
+  #health = null;
+  #unreachable = false;
+  #wasConnected = false;
+  #joined = false;
+  /** @type {RTCIceServer[]} */
+  #iceServers = [];
+  /** What the server was last told, by source. @type {Map<Source, boolean>} */
+  #toldMuted = new Map();
+  #options;
+  #signaling;
+  #speakingTimer;
+
+  /** @param {CallOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.#signaling = new Signaling(options.roomId, options.name, {
+      onOpen: (userId) => this.#onOpen(userId),
+      onMessage: (message) => void this.#onMessage(message),
+      onWaiting: (dueAt) => this.#onWaiting(dueAt),
+      onEnd: (reason, detail) => this.#end(reason, detail),
+    });
+    this.playback = new Playback(options.speakers, (refused) => {
+      this.playbackRefused = refused;
+      options.events.onChange();
+    });
+    this.screen = new ScreenShare((stream) => this.#onScreen(stream));
+    this.#speakingTimer = setInterval(() => this.#listen(), SPEAKING_EVERY_MS);
+  }
+
+  start() {
+    this.#signaling.start(this.#options.keptUserId);
+  }
+
+  get userId() {
+    return this.roster.selfId;
+  }
+
+  /** @returns {Connection} */
+  get connection() {
+    if (this.#joined && this.#peer?.connectionState === "connected") return "connected";
+    if (this.#joined && this.#unreachable) return "unreachable";
+    return this.#wasConnected || this.retryAt !== null ? "reconnecting" : "connecting";
+  }
+
+  /** Where the server awaits media, for the notice that it cannot be reached. */
+  get serverAddress() {
+    return this.#peer?.serverAddress ?? "";
+  }
+
+  retryNow() {
+    this.#signaling.retryNow();
+  }
+
+  /**
+   * The device's track changed (LocalMedia's onTrack).
+   * @param {"microphone" | "camera"} input
+   */
+  async updateTrack(input) {
+    await this.#peer?.setTrack(input, this.#options.media.tracks[input]);
+    if (input === "camera") this.#applyBudget();
+  }
+
+  /** Tell the others what is muted now (LocalMedia's onChange). */
+  tellMuted() {
+    if (!this.#joined || !this.#peer?.isAgreed) return;
+    for (const source of this.#peer.sources) {
+      const muted = (source === "microphone" || source === "camera") && !this.#options.media.isOn(source);
+      if ((this.#toldMuted.get(source) ?? false) === muted) continue;
+      this.#toldMuted.set(source, muted);
+      this.#signaling.send({ type: "track-muted", track_id: this.#ownTrackId(source), muted });
+    }
+  }
+
+  async leave() {
+    this.#stop();
+    await this.#signaling.leave();
+  }
+
+  /** Stop without a goodbye. */
+  close() {
+    this.#stop();
+    this.#signaling.close();
+  }
+
+  /** @param {string} userId */
+  #onOpen(userId) {
+    this.roster.selfId = userId;
+    this.#signaling.send({
+      type: "join",
+      user_id: userId,
+      user_name: this.#options.name,
+      delivery: "slots",
+    });
+  }
+
+  /** @param {number | null} dueAt */
+  #onWaiting(dueAt) {
+    this.#joined = false;
+    this.retryAt = dueAt;
+    this.#options.events.onChange();
+  }
+
+  /** @param {ServerMessage} message */
+  async #onMessage(message) {
+    const { events } = this.#options;
+    if (message.type === "user-joined" && !this.roster.participants.has(message.user_id)) {
+      if (message.user_id !== this.userId) events.onPerson("joined", message.user_name);
+    }
+    const leaving = message.type === "user-left" && this.roster.participants.get(message.user_id);
+    if (leaving) events.onPerson("left", leaving.name);
+    const stranger = message.type === "room-state" && message.user_id !== this.roster.selfId;
+    this.roster.apply(message);
+    if (message.type === "room-state") this.#onRoomState(message, stranger);
+    else if (message.type === "answer" && message.from === "sfu") await this.#peer?.handleAnswer(message.sdp);
+    else if (message.type === "offer" && message.from === "sfu") await this.#peer?.handleOffer(message.sdp);
+    else if (message.type === "error") await this.#onError(message.code, message.message, message.request);
+    else if (message.type === "user-joined" || message.type === "user-left") this.#applyBudget();
+    events.onChange();
+  }
+
+  /**
+   * @param {RoomState} state
+   * @param {boolean} stranger the server gave us another id than the one that the connection was made with
+   */
+  #onRoomState(state, stranger) {
+    this.#joined = true;
+    this.retryAt = null;
+    this.#iceServers = state.ice_servers;
+    this.#toldMuted.clear();
+    for (const track of this.roster.participants.get(this.userId)?.tracks.values() ?? []) {
+      this.#toldMuted.set(track.source, track.muted);
+    }
+    // The server knows this connection as long as it knows its tracks; after a restart it knows neither.
+    const known = this.#toldMuted.size > 0 && !stranger;
+    const alive = this.#peer && !["failed", "closed"].includes(this.#peer.connectionState);
+    if (this.#peer && alive && known) {
+      this.#peer.resume();
+      this.tellMuted();
+    } else this.#connect();
+  }
+
+  /**
+   * @param {string} code
+   * @param {string} message
+   * @param {string | null} request
+   */
+  async #onError(code, message, request) {
+    console.warn(`The server refused ${request ?? "a message"}: ${code}: ${message}`);
+    if (request === "offer") await this.#peer?.handleRefusal(code, message);
+  }
+
+  /** Make a peer connection, in place of the one that there may be. */
+  #connect() {
+    this.#disconnect();
+    const { media, events } = this.#options;
+    const health = new Health({
+      onUnreachable: () => {
+        this.#unreachable = true;
+        events.onChange();
+      },
+      onRenew: () => this.#renew(),
+    });
+    const peer = new Peer(this.#iceServers, (message) => this.#signaling.send(message), {
+      onState: (state) => {
+        health.update(state);
+        if (state === "connected") {
+          this.#wasConnected = true;
+          this.#unreachable = false;
+          this.#applyBudget();
+        }
+        events.onChange();
+      },
+      onNegotiated: () => {
+        health.negotiated();
+        this.tellMuted();
+        this.#applyBudget();
+        events.onChange();
+      },
+      onRefused: (code, message, fatal) => {
+        this.screen.stop();
+        events.onRefused(code, message, fatal);
+      },
+      onStalled: () => this.#signaling.reconnect(),
+    });
+    this.#peer = peer;
+    this.#health = health;
+    this.#toldMuted.clear();
+    peer.start(media.tracks.microphone, media.tracks.camera, { codec: this.#options.codec });
+    if (this.screen.stream) peer.startScreen(this.screen.stream);
+  }
+
+  /** The connection is beyond hope. Without signalling the next room-state does this. */
+  #renew() {
+    if (this.#joined) this.#connect();
+    else this.#disconnect();
+    this.#options.events.onChange();
+  }
+
+  #disconnect() {
+    this.#health?.stop();
+    this.#peer?.close();
+    this.#peer = null;
+    this.playback.clear();
+    this.roster.clearSlots();
+  }
+
+  /** @param {MediaStream | null} stream the screen that is shared from now on */
+  #onScreen(stream) {
+    if (stream) this.#peer?.startScreen(stream);
+    else this.#peer?.stopScreen();
+    this.#options.events.onChange();
+  }
+
+  #applyBudget() {
+    const { cameraHeight } = this.#options.media.options;
+    const budget = cameraBudget(this.roster.participants.size);
+    void this.#peer?.setCameraBudget({ ...budget, height: Math.min(budget.height, cameraHeight) });
+  }
+
+  /** @param {Source} source */
+  #ownTrackId(source) {
+    const tracks = this.roster.participants.get(this.userId)?.tracks.values() ?? [];
+    // The first track of a source is called like it.
+    return [...tracks].find((track) => track.source === source)?.track_id ?? source;
+  }
+
+  /**
+   * @param {string} mid
+   * @returns {RTCRtpReceiver | null}
+   */
+  receiver(mid) {
+    return this.#peer?.receiver(mid) ?? null;
+  }
+
+  #listen() {
+    const speaking = new Set();
+    for (const mid of this.playback.speaking()) {
+      const slot = this.roster.slots.get(mid);
+      if (slot?.user_id && slot.source === "microphone") speaking.add(slot.user_id);
+    }
+    this.#options.events.onSpeaking(speaking);
+  }
+
+  #stop() {
+    clearInterval(this.#speakingTimer);
+    this.screen.stop();
+    this.#disconnect();
+    this.#joined = false;
+  }
+
+  /**
+   * @param {EndReason} reason
+   * @param {string} detail
+   */
+  #end(reason, detail) {
+    this.#stop();
+    this.#options.events.onEnd(reason, detail);
+  }
+}

@@ -1,0 +1,24 @@
+/** What the m-sections offer. The descriptions of twenty slots are large; codecs that the server never forwards go first. */
+
+/** Redundancy formats that the server does not speak. Retransmission (rtx) stays. */
+const NEVER_FORWARDED = /\/(red|ulpfec|flexfec.*|CN|telephone-event|PCMU|PCMA|G722|L16|iLBC|ISAC)$/i;
+
+/** @param {RTCRtpTransceiver} transceiver that only receives */
+export function trimCodecs(transceiver) {
+  if (!transceiver.setCodecPreferences) return;
+  const codecs = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];
+  const wanted = codecs.filter(({ mimeType }) => !NEVER_FORWARDED.test(mimeType));
+  if (wanted.length > 0) transceiver.setCodecPreferences(wanted);
+}
+
+/**
+ * @param {RTCRtpTransceiver} transceiver that sends video
+ * @param {string | null} name "vp8", "vp9", "h264" or "av1"; null: the browser chooses
+ */
+export function preferCodec(transceiver, name) {
+  if (!name || !transceiver.setCodecPreferences) return;
+  const codecs = RTCRtpSender.getCapabilities("video")?.codecs ?? [];
+  const wanted = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === `video/${name.toLowerCase()}`);
+  const rtx = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === "video/rtx");
+  if (wanted.length > 0) transceiver.setCodecPreferences([...wanted, ...rtx]);
+}

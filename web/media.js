@@ -1,0 +1,229 @@
+import { cameraConstraints, canCapture, listDevices, microphoneConstraints, problemOf } from "./devices.js";
+
+/**
+ * @import { DeviceLists, Input, MediaProblem } from "./devices.js"
+ */
+
+/**
+ * @typedef {object} MediaListener
+ * @property {(input: Input) => void} onTrack another track, or none, is to be sent from now on
+ * @property {() => void} onChange something to show has changed: on, problem, devices
+ * @property {(device: MediaDeviceInfo) => void} onNewDevice a microphone was plugged in
+ */
+
+/**
+ * @typedef {object} MediaOptions
+ * @property {boolean} microphoneOn
+ * @property {boolean} cameraOn
+ * @property {string} microphoneId
+ * @property {string} cameraId
+ * @property {boolean} originalSound
+ * @property {number} cameraHeight lines
+ */
+
+/** One's own microphone and camera. The camera is released while it is off (its light goes out), the microphone is kept. */
+export class LocalMedia {
+  /** @type {Record<Input, MediaStreamTrack | null>} */
+  tracks = { microphone: null, camera: null };
+  /** @type {Record<Input, MediaProblem | null>} */
+  problems = { microphone: null, camera: null };
+  /** @type {DeviceLists} */
+  devices = { microphones: [], cameras: [], speakers: [] };
+  /** The browser is asking the person for permission. */
+  asking = false;
+  /** @type {MediaListener} */
+  listener = { onTrack() {}, onChange() {}, onNewDevice() {} };
+  options;
+  /** Opening and closing devices one after the other: quick toggles must not overtake each other. */
+  #queue = Promise.resolve();
+  #closed = false;
+
+  /** @param {MediaOptions} options */
+  constructor(options) {
+    this.options = options;
+    if (canCapture()) navigator.mediaDevices.addEventListener("devicechange", this.#onDeviceChange);
+  }
+
+  /** Open what is to be on. Both are asked for at once, so that the browser asks the person once. */
+  start() {
+    return this.#enqueue(async () => {
+      const { microphoneOn, cameraOn } = this.options;
+      if (microphoneOn && cameraOn && canCapture()) {
+        try {
+          await this.#openBoth();
+          return;
+        } catch (error) {
+          // One of the two may still work: asked for alone below, which also tells which one is in the way.
+          console.info("getUserMedia:", error);
+        }
+      }
+      if (microphoneOn) await this.#open("microphone");
+      if (cameraOn) await this.#open("camera");
+    });
+  }
+
+  /** @param {Input} input */
+  isOn(input) {
+    const wanted = input === "microphone" ? this.options.microphoneOn : this.options.cameraOn;
+    return wanted && this.tracks[input] !== null;
+  }
+
+  /**
+   * @param {Input} input
+   * @param {boolean} on
+   */
+  set(input, on) {
+    if (input === "microphone") this.options.microphoneOn = on;
+    else this.options.cameraOn = on;
+    return this.#enqueue(async () => {
+      const track = this.tracks[input];
+      if (on && !track) await this.#open(input);
+      else if (input === "microphone" && track) track.enabled = this.options.microphoneOn;
+      else if (!on) this.#drop(input);
+      this.listener.onChange();
+    });
+  }
+
+  /**
+   * Open the device anew, with the options as they are now. Does nothing while it is off.
+   * @param {Input} input
+   */
+  reopen(input) {
+    return this.#enqueue(async () => {
+      if (!this.isOn(input) && !this.problems[input]) return;
+      this.#drop(input);
+      await this.#open(input);
+    });
+  }
+
+  async refreshDevices() {
+    this.devices = await listDevices();
+    this.listener.onChange();
+  }
+
+  close() {
+    this.#closed = true;
+    if (canCapture()) navigator.mediaDevices.removeEventListener("devicechange", this.#onDeviceChange);
+    for (const track of Object.values(this.tracks)) track?.stop();
+    this.tracks = { microphone: null, camera: null };
+  }
+
+  /** @param {() => Promise<void>} step */
+  #enqueue(step) {
+    this.#queue = this.#queue.then(step).catch((error) => console.error("Devices:", error));
+    return this.#queue;
+  }
+
+  #constraints() {
+    const { microphoneId, originalSound, cameraId, cameraHeight } = this.options;
+    return {
+      microphone: { audio: microphoneConstraints(microphoneId, originalSound) },
+      camera: { video: cameraConstraints(cameraId, cameraHeight) },
+    };
+  }
+
+  async #openBoth() {
+    const { microphone, camera } = this.#constraints();
+    const stream = await this.#ask({ ...microphone, ...camera });
+    this.#take("microphone", stream.getAudioTracks()[0]);
+    this.#take("camera", stream.getVideoTracks()[0]);
+    await this.refreshDevices();
+  }
+
+  /** @param {Input} input */
+  async #open(input) {
+    if (!canCapture()) {
+      this.#fail(input, "insecure");
+      return;
+    }
+    try {
+      const stream = await this.#ask(this.#constraints()[input]);
+      this.#take(input, stream.getTracks()[0]);
+    } catch (error) {
+      console.info("getUserMedia:", error);
+      this.#fail(input, problemOf(error));
+    }
+    await this.refreshDevices();
+  }
+
+  /** @param {MediaStreamConstraints} constraints */
+  async #ask(constraints) {
+    this.asking = true;
+    this.listener.onChange();
+    try {
+      return await navigator.mediaDevices.getUserMedia(constraints);
+    } finally {
+      this.asking = false;
+    }
+  }
+
+  /**
+   * @param {Input} input
+   * @param {MediaStreamTrack | undefined} track
+   */
+  #take(input, track) {
+    if (!track || this.#closed) {
+      track?.stop();
+      return;
+    }
+    this.tracks[input] = track;
+    this.problems[input] = null;
+    if (input === "microphone") track.enabled = this.options.microphoneOn;
+    else if (!this.options.cameraOn) {
+      this.#drop(input); // switched off again while the device was opening
+      return;
+    }
+    track.onended = () => void this.#lost(input, track);
+    this.listener.onTrack(input);
+    this.listener.onChange();
+  }
+
+  /**
+   * @param {Input} input
+   * @param {MediaProblem} problem
+   */
+  #fail(input, problem) {
+    this.problems[input] = problem;
+    if (input === "microphone") this.options.microphoneOn = false;
+    else this.options.cameraOn = false;
+    this.listener.onChange();
+  }
+
+  /** @param {Input} input */
+  #drop(input) {
+    const track = this.tracks[input];
+    if (!track) return;
+    track.onended = null;
+    track.stop();
+    this.tracks[input] = null;
+    this.listener.onTrack(input);
+  }
+
+  /**
+   * The device ended by itself. Another one takes its place where there is one.
+   * @param {Input} input
+   * @param {MediaStreamTrack} track
+   */
+  #lost(input, track) {
+    return this.#enqueue(async () => {
+      if (this.tracks[input] !== track) return;
+      const wasOn = this.isOn(input);
+      this.#drop(input);
+      if (wasOn) await this.#open(input);
+      if (!this.tracks[input]) this.#fail(input, "lost");
+    });
+  }
+
+  #onDeviceChange = async () => {
+    const known = new Set(this.devices.microphones.map(({ deviceId }) => deviceId));
+    await this.refreshDevices();
+    const added = this.devices.microphones.find(({ deviceId }) => !known.has(deviceId) && !isAlias(deviceId));
+    if (added && known.size > 0) this.listener.onNewDevice(added);
+  };
+}
+
+/**
+ * Chromium lists the system's choice a second time under these ids.
+ * @param {string} deviceId
+ */
+const isAlias = (deviceId) => deviceId === "default" || deviceId === "communications";

@@ -1,0 +1,150 @@
+/**
+ * The messages of the WebSocket, flat form: their types, and the check that what arrives has the shape it claims.
+ * docs/protocol.md is the contract; nothing else in the client looks at raw JSON.
+ */
+
+/** The server's own id on the wire: `from` of its offers and answers. */
+export const SERVER_ID = "sfu";
+
+/** Close codes of the WebSocket that call for something else than opening it again at once. */
+export const CloseCode = Object.freeze({
+  /** A newer WebSocket of the same user took over. */
+  REPLACED: 4001,
+  /** The user left or was removed. */
+  LEFT: 4002,
+  /** Not joined, or the grace time has passed: join again. */
+  UNKNOWN_PARTICIPANT: 4004,
+  /** Too many messages. */
+  RATE_LIMITED: 4005,
+});
+
+/** @typedef {"camera" | "microphone" | "screen" | "screen-audio"} Source */
+
+/** @typedef {{ track_id: string, source: Source, muted: boolean }} TrackInfo */
+
+/**
+ * @typedef {object} ParticipantInfo
+ * @property {string} user_id
+ * @property {string} user_name
+ * @property {boolean} is_online
+ * @property {TrackInfo[]} tracks
+ */
+
+/**
+ * Which track an m-section carries from now on; nobody's when `user_id` is null.
+ * @typedef {object} SlotChange
+ * @property {string} mid
+ * @property {string | null} user_id
+ * @property {string | null} track_id
+ * @property {Source | null} source
+ * @property {boolean} muted
+ */
+
+/**
+ * @typedef {object} RoomState
+ * @property {"room-state"} type
+ * @property {string} room_id
+ * @property {string} user_id
+ * @property {ParticipantInfo[]} participants
+ * @property {RTCIceServer[]} ice_servers
+ */
+
+/** @typedef {{ type: "user-joined", user_id: string, user_name: string }} UserJoined */
+/** @typedef {{ type: "user-left", user_id: string }} UserLeft */
+/** @typedef {{ type: "track-published", user_id: string } & TrackInfo} TrackPublished */
+/** @typedef {{ type: "track-unpublished", user_id: string, track_id: string }} TrackUnpublished */
+/** @typedef {{ type: "track-muted", user_id: string, track_id: string, muted: boolean }} TrackMuted */
+/** @typedef {{ type: "slots", changes: SlotChange[] }} Slots */
+/** @typedef {{ type: "offer" | "answer", from: string, sdp: string }} Description */
+/** @typedef {{ type: "error", code: string, message: string, request: string | null }} ErrorMessage */
+
+/**
+ * @typedef {RoomState | UserJoined | UserLeft | TrackPublished | TrackUnpublished | TrackMuted | Slots | Description
+ *   | ErrorMessage} ServerMessage
+ */
+
+/** @typedef {{ type: "join", user_id: string, user_name: string, delivery: "slots" }} JoinRequest */
+/** @typedef {{ type: "offer", to: string, sdp: string, sources: Record<string, Source> }} OfferRequest */
+/** @typedef {{ type: "answer", to: string, sdp: string }} AnswerRequest */
+/** @typedef {{ type: "track-muted", track_id: string, muted: boolean }} MuteRequest */
+/** @typedef {JoinRequest | OfferRequest | AnswerRequest | MuteRequest} ClientMessage */
+
+const SOURCES = new Set(["camera", "microphone", "screen", "screen-audio"]);
+
+/**
+ * @param {unknown} value
+ * @returns {value is Record<string, unknown>}
+ */
+const isObject = (value) => typeof value === "object" && value !== null && !Array.isArray(value);
+/** @param {unknown} value */
+const isString = (value) => typeof value === "string";
+/** @param {unknown} value */
+const isStringOrNull = (value) => value === null || isString(value);
+/** @param {unknown} value */
+const isBoolean = (value) => typeof value === "boolean";
+/** @param {unknown} value */
+const isSource = (value) => isString(value) && SOURCES.has(/** @type {string} */ (value));
+
+/** @param {unknown} value */
+const isTrack = (value) =>
+  isObject(value) && isString(value.track_id) && isSource(value.source) && isBoolean(value.muted);
+
+/** @param {unknown} value */
+const isParticipant = (value) =>
+  isObject(value) &&
+  isString(value.user_id) &&
+  isString(value.user_name) &&
+  isBoolean(value.is_online) &&
+  Array.isArray(value.tracks) &&
+  value.tracks.every(isTrack);
+
+/** @param {unknown} value */
+const isSlotChange = (value) =>
+  isObject(value) &&
+  isString(value.mid) &&
+  isStringOrNull(value.user_id) &&
+  isStringOrNull(value.track_id) &&
+  (value.source === null || isSource(value.source)) &&
+  isBoolean(value.muted);
+
+/** @type {Record<string, (message: Record<string, unknown>) => boolean>} */
+const CHECKS = {
+  "room-state": (m) =>
+    isString(m.room_id) &&
+    isString(m.user_id) &&
+    Array.isArray(m.participants) &&
+    m.participants.every(isParticipant) &&
+    Array.isArray(m.ice_servers),
+  "user-joined": (m) => isString(m.user_id) && isString(m.user_name),
+  "user-left": (m) => isString(m.user_id),
+  "track-published": (m) => isString(m.user_id) && isTrack(m),
+  "track-unpublished": (m) => isString(m.user_id) && isString(m.track_id),
+  "track-muted": (m) => isString(m.user_id) && isString(m.track_id) && isBoolean(m.muted),
+  slots: (m) => Array.isArray(m.changes) && m.changes.every(isSlotChange),
+  offer: (m) => isString(m.from) && isString(m.sdp),
+  answer: (m) => isString(m.from) && isString(m.sdp),
+  error: (m) => isString(m.code) && isString(m.message) && (m.request === undefined || isStringOrNull(m.request)),
+};
+
+/**
+ * A message of the server, or null for one that this client does not know: extensions are additive, so an unknown type
+ * is not a fault, and a known type of the wrong shape is no use.
+ * @param {unknown} data what the WebSocket delivered
+ * @returns {ServerMessage | null}
+ */
+export function parseServerMessage(data) {
+  if (typeof data !== "string") return null;
+  /** @type {unknown} */
+  let message;
+  try {
+    message = JSON.parse(data);
+  } catch {
+    return null;
+  }
+  if (!isObject(message) || typeof message.type !== "string" || !Object.hasOwn(CHECKS, message.type)) return null;
+  if (!CHECKS[message.type]?.(message)) {
+    console.warn("The server sent a malformed message", message.type);
+    return null;
+  }
+  return /** @type {ServerMessage} */ (/** @type {unknown} */ (message));
+}

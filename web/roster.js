@@ -1,0 +1,104 @@
+/**
+ * @import { RoomState, ServerMessage, SlotChange, TrackInfo } from "./protocol.js"
+ */
+
+/**
+ * @typedef {object} Participant
+ * @property {string} userId
+ * @property {string} name
+ * @property {boolean} online
+ * @property {Map<string, TrackInfo>} tracks by track_id
+ */
+
+/** Who is in the room, what they publish and which slot carries it: the server's messages added up. */
+export class Roster {
+  selfId = "";
+  /** @type {Map<string, Participant>} by user_id, in the order of arrival */
+  participants = new Map();
+  /** @type {Map<string, SlotChange>} by mid; free slots are not in it */
+  slots = new Map();
+
+  /** @param {RoomState} state */
+  reset(state) {
+    this.selfId = state.user_id;
+    this.participants = new Map(
+      state.participants.map((p) => [
+        p.user_id,
+        {
+          userId: p.user_id,
+          name: p.user_name,
+          online: p.is_online,
+          tracks: new Map(p.tracks.map((track) => [track.track_id, track])),
+        },
+      ]),
+    );
+  }
+
+  /** A new connection has new slots. */
+  clearSlots() {
+    this.slots.clear();
+  }
+
+  /** @param {ServerMessage} message any; those that do not concern the roster change nothing */
+  apply(message) {
+    switch (message.type) {
+      case "room-state":
+        this.reset(message);
+        break;
+      case "user-joined":
+        // A client that joins again (new WebSocket) keeps its tracks.
+        this.#participant(message.user_id, message.user_name).online = true;
+        break;
+      case "user-left":
+        this.participants.delete(message.user_id);
+        break;
+      case "track-published": {
+        const { user_id, track_id, source, muted } = message;
+        this.#participant(user_id).tracks.set(track_id, { track_id, source, muted });
+        break;
+      }
+      case "track-unpublished":
+        this.participants.get(message.user_id)?.tracks.delete(message.track_id);
+        break;
+      case "track-muted": {
+        const tracks = this.participants.get(message.user_id)?.tracks;
+        const track = tracks?.get(message.track_id);
+        if (track) tracks?.set(message.track_id, { ...track, muted: message.muted });
+        break;
+      }
+      case "slots":
+        for (const change of message.changes) {
+          if (change.user_id === null) this.slots.delete(change.mid);
+          else this.slots.set(change.mid, change);
+        }
+        break;
+      default:
+    }
+  }
+
+  /**
+   * @param {string} userId
+   * @param {string} trackId
+   * @returns {string | null} mid of the slot that carries that track now
+   */
+  midOf(userId, trackId) {
+    for (const [mid, slot] of this.slots) {
+      if (slot.user_id === userId && slot.track_id === trackId) return mid;
+    }
+    return null;
+  }
+
+  /**
+   * @param {string} userId
+   * @param {string} [name]
+   */
+  #participant(userId, name) {
+    let participant = this.participants.get(userId);
+    if (!participant) {
+      participant = { userId, name: name ?? userId, online: true, tracks: new Map() };
+      this.participants.set(userId, participant);
+    }
+    if (name !== undefined) participant.name = name;
+    return participant;
+  }
+}
