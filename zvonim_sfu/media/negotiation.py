@@ -298,12 +298,14 @@ _REVERSED: Final = {
 
 def _describe(session: Session, local: Local, *, setup: str) -> Description:
     sections: list[Section] = []
+    live = [agreed.mid for agreed in session.sections if not agreed.stopped]
+    # The bundle's transport is told by its first section (RFC 9143); aiortc reads the candidates of its last.
+    with_candidates = {*live[:1], *live[-1:]}
     for agreed in session.sections:
         if agreed.stopped:
             sections.append(Section(agreed.kind, 0, agreed.protocol, agreed.mid))
             continue
         sending = agreed.sending if agreed.client_receives else None
-        first = not any(section.port for section in sections)
         sections.append(
             Section(
                 kind=agreed.kind,
@@ -323,11 +325,10 @@ def _describe(session: Session, local: Local, *, setup: str) -> Description:
                 ice_pwd=local.ice_pwd,
                 fingerprints=(local.fingerprint,),
                 setup=setup,
-                candidates=local.candidates if first else (),
+                candidates=local.candidates if agreed.mid in with_candidates else (),
             )
         )
-    bundle = tuple(section.mid for section in sections if section.port)
-    return Description(tuple(sections), bundle, local.session_id, session.version, ice_lite=True)
+    return Description(tuple(sections), tuple(live), local.session_id, session.version, ice_lite=True)
 
 
 def _direction(*, send: bool, receive: bool) -> str:
