@@ -18,6 +18,9 @@ SFU_ID: Final = "sfu"
 
 _STRICT: Final = ConfigDict(strict=True)
 
+# Where a missing field says the same as null, and browsers take null for a value.
+_OmitNone: Final = Field(exclude_if=lambda value: value is None)
+
 # JSON has no enumerations: a source arrives as its name.
 SourceName = Annotated[Source, Field(strict=False)]
 
@@ -47,6 +50,7 @@ class CloseCode(IntEnum):
     """The client went on sending more than it may."""
 
 
+@with_config(ConfigDict(strict=False))
 @dataclass(frozen=True, slots=True)
 class CandidateInit:
     """An ICE candidate as browsers write it: RTCIceCandidateInit, member for member."""
@@ -63,8 +67,8 @@ class IceServer:
     """A STUN or TURN server that clients are told to use."""
 
     urls: tuple[str, ...]
-    username: str | None = None
-    credential: str | None = None
+    username: Annotated[str | None, _OmitNone] = None
+    credential: Annotated[str | None, _OmitNone] = None
 
 
 @with_config(_STRICT)
@@ -216,9 +220,9 @@ class Error:
     message: str
     request: str | None = None
     """Type of the message that this answers."""
-    user_id: str | None = None
+    user_id: Annotated[str | None, _OmitNone] = None
     """Whose track it is about."""
-    track_id: str | None = None
+    track_id: Annotated[str | None, _OmitNone] = None
     """Which track it is about."""
     type: Literal["error"] = "error"
 

@@ -42,6 +42,8 @@ class Participant:
     def __init__(self, room: Room, user_id: str, user_name: str, *, log: FilteringBoundLogger) -> None:
         self.user_id = user_id
         self.user_name = user_name
+        self.nested_form = False
+        "The JSON form that its client speaks. Its sessions set it; it is kept for the next one's first words."
         self._room = room
         self._log = log
         self._connection: Connection | None = None
@@ -114,9 +116,7 @@ class Participant:
         first, self._joined = not self._joined, True
         if first and user_name is not None:
             self.user_name = user_name
-        if self._peer is not None and (
-            slot_mode != self._slot_mode or self._peer.connection_state in ("failed", "closed")
-        ):
+        if self._peer is not None and (slot_mode != self._slot_mode or self._peer.connection_state == "failed"):
             self.close_peer()
         self._slot_mode = slot_mode
         self._require_peer()
@@ -159,8 +159,9 @@ class Participant:
         if not self._slot_mode:
             self._peer.set_tracks(tracks)
             return
+        given_up = dict.fromkeys(self._assignment)
         self._assignment = allocate(tracks, self._peer.slots, self._assignment)
-        self._peer.assign(self._assignment)
+        self._peer.assign(given_up | self._assignment)
         self._tell_slots()
 
     def close_peer(self) -> None:
@@ -168,9 +169,7 @@ class Participant:
         peer, self._peer = self._peer, None
         self._assignment = {}
         if peer is not None:
-            peer.close()
-        for track in self.tracks:
-            self.on_up_track_removed(track)
+            peer.close()  # which takes its tracks away, see on_up_track_removed
 
     def close(self, code: CloseCode) -> None:
         """End everything that is its own. Called by its room, which has forgotten it already."""
@@ -194,7 +193,7 @@ class Participant:
     def on_up_track_removed(self, track: UpTrack) -> None:
         """Take a track away from the others."""
         if self._tracks.get(track.id) is not track:
-            return  # it was taken away together with its peer
+            return  # the participant has left
         del self._tracks[track.id]
         self._log.info("track unpublished", track=track.id)
         self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
@@ -209,10 +208,8 @@ class Participant:
         self.send(self._room.unsupported(track))
 
     def on_connection_state(self, state: str) -> None:
-        """Log the state. When the client has closed its peer connection, its session is of no more use."""
+        """Log the state. What follows from it is the peer's own affair."""
         self._log.info("media connection", state=state)
-        if self._peer is not None and self._peer.connection_state == "closed":
-            self.close_peer()
 
     # Its own affairs
 

@@ -1,0 +1,179 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tests.support.fake_peer import FakeTrack, make_slots
+from zvonim_sfu.media.source import Source
+from zvonim_sfu.rooms.allocation import allocate
+
+if TYPE_CHECKING:
+    from zvonim_sfu.media.peer import Slot
+
+CAMERA, MICROPHONE, SCREEN, SCREEN_AUDIO = (
+    Source.CAMERA,
+    Source.MICROPHONE,
+    Source.SCREEN,
+    Source.SCREEN_AUDIO,
+)
+
+
+def track(who: str, source: Source, number: int = 1) -> FakeTrack:
+    return FakeTrack(who, source.value if number == 1 else f"{source.value}-{number}", source)
+
+
+def person(who: str) -> list[FakeTrack]:
+    return [track(who, MICROPHONE), track(who, CAMERA)]
+
+
+def shown(result: dict[str, FakeTrack | None]) -> dict[str, str]:
+    return {mid: track.key for mid, track in result.items() if track is not None}
+
+
+def test_nothing_to_give_leaves_all_slots_empty() -> None:
+    assert allocate([], make_slots(1, 1), {}) == {"a0": None, "a1": None, "v0": None}
+
+
+def test_without_slots_there_is_nothing_to_do() -> None:
+    assert allocate(person("ann"), [], {}) == {}
+
+
+def test_a_person_gets_a_pair_and_so_does_a_screen_with_sound() -> None:
+    tracks = [*person("ann"), track("ann", SCREEN_AUDIO), track("ann", SCREEN)]
+    assert shown(allocate(tracks, make_slots(2, 1), {})) == {
+        "a0": "ann/microphone",
+        "v0": "ann/camera",
+        "a1": "ann/screen-audio",
+        "v1": "ann/screen",
+    }
+
+
+def test_a_camera_comes_beside_its_microphone_later() -> None:
+    slots = make_slots(3, 1)
+    bob = person("bob")
+    first = allocate([track("ann", MICROPHONE), *bob], slots, {})
+    then = allocate([*person("ann"), *bob], slots, first)
+    mids = {key: mid for mid, key in shown(then).items()}
+    assert mids["ann/microphone"][1:] == mids["ann/camera"][1:]
+    assert mids["bob/microphone"][1:] == mids["bob/camera"][1:]
+
+
+def test_a_microphone_comes_beside_its_camera_later_even_when_others_wait_for_a_place() -> None:
+    slots = make_slots(1, 0)
+    first = allocate([track("bob", CAMERA)], slots, {})
+    then = allocate([*person("ann"), *person("bob")], slots, first)
+    assert shown(then) == {"a0": "bob/microphone", "v0": "bob/camera"}
+
+
+def test_the_second_camera_is_not_taken_for_the_partner_of_the_microphone() -> None:
+    tracks = [*person("ann"), track("ann", CAMERA, 2)]
+    assert shown(allocate(tracks, make_slots(2, 0), {})) == {
+        "a0": "ann/microphone",
+        "v0": "ann/camera",
+        "v1": "ann/camera-2",
+    }
+
+
+def test_microphones_alone_spare_the_pairs_when_these_are_scarce() -> None:
+    listeners = [track(who, MICROPHONE) for who in ("ann", "bob", "cem")]
+    result = allocate(listeners, make_slots(2, 2), {})
+    assert shown(result) == {"a0": "ann/microphone", "a2": "bob/microphone", "a3": "cem/microphone"}
+
+
+def test_when_nothing_else_is_left_a_microphone_is_heard_beside_a_strangers_picture() -> None:
+    result = allocate([track("ann", CAMERA), track("bob", MICROPHONE)], make_slots(1, 0), {})
+    assert shown(result) == {"a0": "bob/microphone", "v0": "ann/camera"}
+
+
+def test_who_came_first_is_served_first() -> None:
+    result = allocate([*person("ann"), *person("bob")], make_slots(1, 0), {})
+    assert shown(result) == {"a0": "ann/microphone", "v0": "ann/camera"}
+
+
+def test_a_slot_that_falls_free_goes_to_who_waits() -> None:
+    slots = make_slots(1, 0)
+    first = allocate([*person("ann"), *person("bob")], slots, {})
+    assert shown(allocate(person("bob"), slots, first)) == {"a0": "bob/microphone", "v0": "bob/camera"}
+
+
+def test_a_track_that_came_back_under_its_name_keeps_the_slot() -> None:
+    slots = make_slots(2, 0)
+    first = allocate([*person("ann"), *person("bob")], slots, {})
+    renewed = person("bob")
+    then = allocate([*renewed, *person("ann")], slots, first)
+    assert shown(then) == shown(first)
+    assert then["v1"] is renewed[1]
+
+
+# Properties
+
+people = st.sampled_from(["ann", "bob", "cem", "dan"])
+tracks_lists = st.lists(
+    st.builds(track, people, st.sampled_from(list(Source)), st.integers(1, 2)), unique_by=lambda t: t.key, max_size=14
+)
+
+
+@dataclass
+class Step:
+    tracks: list[FakeTrack]
+    slots: list[Slot]
+
+
+def slot_lists() -> st.SearchStrategy[list[Slot]]:
+    return st.tuples(st.integers(0, 5), st.integers(0, 4)).map(lambda sizes: make_slots(*sizes))
+
+
+steps = st.lists(st.builds(Step, tracks_lists, slot_lists()), min_size=1, max_size=5)
+
+
+@given(steps)
+def test_whatever_comes_and_goes_every_allocation_is_sound(sequence: list[Step]) -> None:
+    current: dict[str, FakeTrack | None] = {}
+    for step in sequence:
+        before, current = current, allocate(step.tracks, step.slots, current)
+        kinds = {slot.mid: slot.kind for slot in step.slots}
+        given_out = [track for track in current.values() if track is not None]
+        # Every slot is spoken of, and each track is one of those, in one slot, of its kind.
+        assert current.keys() == kinds.keys()
+        assert all(any(track is other for other in step.tracks) for track in given_out)
+        assert len({track.key for track in given_out}) == len(given_out)
+        assert all(track is None or track.kind == kinds[mid] for mid, track in current.items())
+        # Who has a slot keeps it as long as both last.
+        for mid, held in before.items():
+            if held is not None and mid in kinds and held.key in {track.key for track in step.tracks}:
+                now = current[mid]
+                assert now is not None
+                assert now.key == held.key
+        # No slot stays empty while a track of its kind waits.
+        for kind in ("audio", "video"):
+            waiting = [track for track in step.tracks if track.kind == kind and track not in given_out]
+            assert not waiting or all(current[mid] is not None for mid in kinds if kinds[mid] == kind)
+        # And a second look changes nothing.
+        assert allocate(step.tracks, step.slots, current) == current
+
+
+@given(st.lists(people, unique=True), st.integers(0, 5), st.integers(0, 3))
+def test_pairs_are_kept_together_as_long_as_there_are_pairs(names: list[str], pairs: int, audio: int) -> None:
+    result = allocate([track for who in names for track in person(who)], make_slots(pairs, audio), {})
+    for k in range(min(pairs, len(names))):
+        sound, picture = result[f"a{k}"], result[f"v{k}"]
+        assert sound is not None
+        assert picture is not None
+        assert sound.participant_id == picture.participant_id
+
+
+@given(tracks_lists, slot_lists(), tracks_lists)
+def test_a_new_pair_is_kept_together_when_a_whole_pair_is_free(
+    first: list[FakeTrack], slots: list[Slot], second: list[FakeTrack]
+) -> None:
+    others = [track for track in first + second if track.participant_id != "eve"]
+    before = allocate(others, slots, {})
+    taken = {mid for mid, held in before.items() if held is not None}
+    whole = [s.stream for s in slots if s.kind == "video" and not {f"a{s.stream}", s.mid} & taken]
+    after = allocate([*others, *person("eve")], slots, before)
+    mids = {key: mid for mid, key in shown(after).items()}
+    if whole:
+        assert mids["eve/microphone"][1:] == mids["eve/camera"][1:]

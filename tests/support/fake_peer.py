@@ -1,0 +1,155 @@
+"""A peer without a network and without SDP, for tests of rooms and signalling."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, cast
+
+from zvonim_sfu.media.peer import Slot
+from zvonim_sfu.media.session import NegotiationError
+from zvonim_sfu.media.source import Source
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.peer import PeerListener
+    from zvonim_sfu.media.up_track import UpTrack
+
+
+@dataclass(eq=False)
+class FakeTrack:
+    """An up track that carries nothing."""
+
+    participant_id: str
+    id: str
+    source: Source
+    muted: bool = False
+
+    @property
+    def kind(self) -> str:
+        return self.source.kind
+
+    @property
+    def key(self) -> str:
+        return f"{self.participant_id}/{self.id}"
+
+
+@dataclass
+class FakeNode:
+    """Stands in for MediaNode. Knows the newest peer of every participant."""
+
+    peers: dict[str, FakePeer] = field(default_factory=dict)
+    made: int = 0
+    "Peers that were made."
+    closed: int = 0
+    "Peers that were closed."
+
+    def as_node(self) -> MediaNode:
+        return cast("MediaNode", self)
+
+
+class FakePeer:
+    """Stands in for media.peer.Peer, patched into zvonim_sfu.rooms.participant.
+
+    An offer is a list of words: a source publishes a track, `pairs=2` and `audio=1` declare slots, `bad` is refused,
+    `boom` hits a defect. Unlike the real one it offers only when a test calls `offer`.
+    """
+
+    def __init__(
+        self,
+        node: FakeNode,
+        participant_id: str,
+        *,
+        listener: PeerListener,
+        slot_mode: bool,
+        max_up_tracks: int,
+        log: object,
+    ) -> None:
+        self.participant_id = participant_id
+        self.slot_mode = slot_mode
+        self.max_up_tracks = max_up_tracks
+        self.connection_state = "new"
+        self.slots: tuple[Slot, ...] = ()
+        self.up: dict[str, FakeTrack] = {}
+        self.tracks: list[FakeTrack] = []
+        "What set_tracks was given last."
+        self.assigned: dict[str, FakeTrack | None] = {}
+        "What all calls of assign add up to."
+        self.updates = 0
+        "Calls of set_tracks and assign."
+        self.resumed = 0
+        self.answers: list[str] = []
+        self.is_closed = False
+        self.fails = False
+        "Whether the next update hits a defect."
+        self._listener = listener
+        self._node = node
+        node.made += 1
+        node.peers[participant_id] = self
+
+    @property
+    def up_tracks(self) -> tuple[UpTrack, ...]:
+        return cast("tuple[UpTrack, ...]", tuple(self.up.values()))
+
+    def handle_offer(self, text: str, sources: Mapping[str, Source]) -> str:
+        words = text.split()
+        if "bad" in words:
+            raise NegotiationError("invalid-sdp", "There is no v= line.")
+        if "boom" in words:
+            msg = "a defect"
+            raise RuntimeError(msg)
+        options = dict(word.split("=") for word in words if "=" in word)
+        pairs, audio = int(options.get("pairs", 0)), int(options.get("audio", 0))
+        self.slots = tuple(make_slots(pairs, audio)) if self.slot_mode else ()
+        wanted = {word: Source(word.rstrip("-0123456789")) for word in words if "=" not in word}
+        for track_id in [track_id for track_id in self.up if track_id not in wanted]:
+            self._listener.on_up_track_removed(cast("UpTrack", self.up.pop(track_id)))
+        for track_id, source in wanted.items():
+            if track_id not in self.up:
+                self.up[track_id] = FakeTrack(self.participant_id, track_id, source)
+                self._listener.on_up_track_added(cast("UpTrack", self.up[track_id]))
+        return f"answer to {text}"
+
+    def handle_answer(self, text: str) -> None:
+        self.answers.append(text)
+
+    def set_tracks(self, tracks: Sequence[UpTrack]) -> None:
+        self._update()
+        self.tracks = list(cast("Sequence[FakeTrack]", tracks))
+
+    def assign(self, assignment: Mapping[str, UpTrack | None]) -> None:
+        self._update()
+        self.assigned.update(cast("Mapping[str, FakeTrack | None]", assignment))
+
+    def resume(self) -> None:
+        self.resumed += 1
+
+    def close(self) -> None:
+        if not self.is_closed:
+            self.is_closed = True
+            self._node.closed += 1
+            while self.up:
+                self._listener.on_up_track_removed(cast("UpTrack", self.up.popitem()[1]))
+
+    # What a test makes it do
+
+    def offer(self, text: str) -> None:
+        """Have an offer of the server's own sent."""
+        self._listener.on_offer(text)
+
+    def find_unsupported(self, track: Any) -> None:
+        """Have it found that the client cannot receive a track."""
+        self._listener.on_track_unsupported(track)
+
+    def _update(self) -> None:
+        if self.fails:
+            msg = "a defect"
+            raise RuntimeError(msg)
+        self.updates += 1
+
+
+def make_slots(pairs: int, audio: int) -> list[Slot]:
+    """Slots as a client declares them: pairs of sound and picture, and some for sound alone."""
+    slots = [Slot(f"a{k}", "audio", k) for k in range(pairs + audio)]
+    return slots + [Slot(f"v{k}", "video", k) for k in range(pairs)]

@@ -1,0 +1,287 @@
+"""One WebSocket: what a client says goes to its participant, what the room says goes to the client.
+
+Two tasks each: the handler's own, which reads, and one that writes what is in the outbox. Nothing in the room ever
+waits for a client.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import structlog
+from aiohttp import WSMsgType, web
+
+from zvonim_sfu.media.session import NegotiationError
+from zvonim_sfu.rooms.events import SFU_ID, Answer, CloseCode, Error, IceCandidate, Offer
+from zvonim_sfu.rooms.limits import clean_name
+from zvonim_sfu.signaling.keys import LIMITS, REGISTRY
+from zvonim_sfu.signaling.limiter import TokenBucket
+from zvonim_sfu.signaling.messages import (
+    ClientAnswer,
+    ClientCandidate,
+    ClientOffer,
+    Join,
+    Leave,
+    MessageError,
+    MuteTrack,
+    parse_message,
+    render,
+)
+from zvonim_sfu.signaling.origin import origin_allowed
+from zvonim_sfu.signaling.outbox import Outbox
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from zvonim_sfu.rooms.events import ServerMessage, Signal
+    from zvonim_sfu.rooms.limits import Limits
+    from zvonim_sfu.rooms.participant import Participant
+    from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.signaling.messages import ClientMessage
+
+# aiohttp pings after this time of silence and waits half of it for the pong, both rounded up to whole seconds: a
+# dead peer is found within 17 + 9 = 26 s.
+HEARTBEAT_S: Final = 16.0
+
+# From the decision to close: time to read what waits, and for the client's own close frame. Then the connection is
+# cut. Less than Registry.close waits.
+CLOSE_TIMEOUT_S: Final = 2.5
+
+# Refused messages that a client may send at once, and how many of them are forgiven per second. A client that
+# waits after an error never gets there.
+PATIENCE: Final = 100
+FORGIVEN_PER_S: Final = 1.0
+
+# To whom a message may be addressed that is meant for the server. Go's models leave an empty string out.
+_SERVER_NAMES: Final = (None, "", "all", SFU_ID)
+
+_REASONS: Final[Mapping[CloseCode, str]] = {
+    CloseCode.GOING_AWAY: "The server is being stopped.",
+    CloseCode.PROTOCOL_ERROR: "Too many messages that the server does not understand.",
+    CloseCode.REPLACED: "This user has opened a newer WebSocket.",
+    CloseCode.LEFT: "This user has left the room.",
+    CloseCode.TOO_SLOW: "This client does not read what it is sent.",
+    CloseCode.UNKNOWN_PARTICIPANT: "No such user in this room. Join again.",
+    CloseCode.RATE_LIMITED: "Too many messages.",
+}
+
+
+class RequestError(Exception):
+    """A message that is understood and still cannot be complied with. Fields as in NegotiationError."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+
+
+async def websocket_handler(request: web.Request) -> web.StreamResponse:
+    """Serve `WS /ws?room_id=&user_id=`."""
+    if not origin_allowed(request):
+        raise web.HTTPForbidden(text="Pages of this origin may not use this server.")
+    limits = request.app[LIMITS]
+    # Without compression: 256 KB of state per client, to save little beside the media.
+    ws = web.WebSocketResponse(
+        heartbeat=HEARTBEAT_S, timeout=CLOSE_TIMEOUT_S, max_msg_size=limits.message_bytes, compress=False
+    )
+    await ws.prepare(request)
+    room = request.app[REGISTRY].get(request.query.get("room_id", ""))
+    participant = None if room is None else room.participants.get(request.query.get("user_id", ""))
+    if room is None or participant is None:
+        # Only now: a browser tells its page a close code, but no HTTP status.
+        code = CloseCode.UNKNOWN_PARTICIPANT
+        await ws.close(code=code, message=_REASONS[code].encode())
+    else:
+        await Session(ws, request.transport, room, participant, limits).run()
+    return ws
+
+
+class Session:
+    """A participant's WebSocket from opening to close. It is the participant's Connection."""
+
+    def __init__(
+        self,
+        ws: web.WebSocketResponse,
+        transport: asyncio.Transport | None,
+        room: Room,
+        participant: Participant,
+        limits: Limits,
+    ) -> None:
+        self._ws = ws
+        self._transport = transport
+        self._room = room
+        self._participant = participant
+        self._limits = limits
+        self._log = structlog.get_logger().bind(room=room.id, participant=participant.user_id)
+        self._loop = asyncio.get_running_loop()
+        now = self._loop.time()
+        self._budget = TokenBucket(limits.messages_per_second, limits.message_burst, now=now)
+        self._patience = TokenBucket(FORGIVEN_PER_S, PATIENCE, now=now)
+        self._outbox = Outbox(limits.outbox_messages, limits.outbox_bytes)
+        self._close_code: CloseCode | None = None
+        self._abort_timer: asyncio.TimerHandle | None = None
+        self._reading: asyncio.Timeout | None = None
+        self._closed = asyncio.Event()
+
+    async def run(self) -> None:
+        """Serve the WebSocket until either side closes it."""
+        self._log.info("websocket opened")
+        writer = asyncio.create_task(self._write())
+        try:
+            self._participant.attach(self)
+            await self._read()
+            if self._close_code is not None:
+                await self._ws.close(code=self._close_code, message=_REASONS[self._close_code].encode())
+        finally:
+            self._participant.detach(self)
+            writer.cancel()
+            await asyncio.wait((writer,))
+            self._cut_off()
+            self._closed.set()
+            self._log.info("websocket closed", code=self._close_code or self._ws.close_code)
+
+    # Connection
+
+    def send(self, message: ServerMessage) -> None:
+        """Put a message into the outbox; cut the client off when it is full."""
+        self._log.debug(">", type=message.type)
+        if not self._outbox.put(render(message, nested=self._participant.nested_form)):
+            self.close(CloseCode.TOO_SLOW)
+
+    def relay(self, signal: Signal) -> bool:
+        """Put another participant's message into the outbox, unless that would fill it by more than half."""
+        text = render(signal, nested=self._participant.nested_form)
+        return self._outbox.can_take(text) and self._outbox.put(text)
+
+    def close(self, code: CloseCode) -> None:
+        """Send what waits, if the client can be expected to read it, and close."""
+        if self._close_code is None:
+            self._close_code = code
+            self._outbox.finish(discard=code == CloseCode.TOO_SLOW)
+            self._abort_timer = self._loop.call_later(CLOSE_TIMEOUT_S, self._abort)
+
+    async def wait_closed(self) -> None:
+        """Return when the WebSocket is closed."""
+        await self._closed.wait()
+
+    # The two tasks
+
+    async def _write(self) -> None:
+        try:
+            while (text := await self._outbox.get()) is not None:
+                await self._ws.send_str(text)
+        except ConnectionError:
+            pass  # the reader finds that too
+        if self._reading is not None:
+            self._reading.reschedule(self._loop.time())
+
+    async def _read(self) -> None:
+        """Read until the client closes, or until the writer has sent the last message and ends the reading."""
+        try:
+            async with asyncio.timeout(None) as self._reading:
+                async for message in self._ws:
+                    if self._close_code is None and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
+                        self._handle(message.data if message.type is WSMsgType.TEXT else None)
+        except TimeoutError:
+            pass
+        finally:
+            self._reading = None
+
+    def _abort(self) -> None:
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _cut_off(self) -> None:
+        """Let go of the socket: closing alone would wait for a client that has stopped reading."""
+        if self._abort_timer is not None:
+            self._abort_timer.cancel()
+        if self._transport is not None and self._transport.get_write_buffer_size():
+            self._transport.abort()
+
+    # Messages
+
+    def _handle(self, text: str | None) -> None:
+        """Handle one message; None stands for a binary one."""
+        if not self._budget.take(now=self._loop.time()):
+            self._refuse(CloseCode.RATE_LIMITED, Error("rate-limited", "Too many messages. Send fewer per second."))
+            return
+        if text is None:
+            self._refuse(CloseCode.PROTOCOL_ERROR, Error("invalid-message", "A message has to be text, not binary."))
+            return
+        try:
+            message, self._participant.nested_form = parse_message(text)
+        except MessageError as exc:
+            if exc.nested is not None:
+                self._participant.nested_form = exc.nested
+            self._refuse(CloseCode.PROTOCOL_ERROR, Error(exc.code, exc.message, exc.request))
+            return
+        self._log.debug("<", type=message.type)
+        try:
+            if not self._participant.is_joined and not isinstance(message, (Join, Leave)):
+                raise RequestError("join-required", "Send a join message first.")
+            _HANDLERS[type(message)](self, message)
+        except (RequestError, NegotiationError) as exc:
+            self.send(Error(exc.code, exc.message, message.type))
+        except Exception:  # noqa: BLE001 - whatever it was, the client can go on
+            self._log.exception("message failed", type=message.type)
+            self.send(Error("internal", "The server failed to handle the message. Join again.", message.type))
+
+    def _refuse(self, code: CloseCode, error: Error) -> None:
+        """Send an error; close the WebSocket when it is one of too many."""
+        self.send(error)
+        if not self._patience.take(now=self._loop.time()):
+            self.close(code)
+
+    def _on_join(self, message: Join) -> None:
+        if message.user_id != self._participant.user_id:
+            raise RequestError("wrong-user", "The user_id has to be that of this WebSocket's address.")
+        name = message.user_name
+        if name is not None:
+            try:
+                name = clean_name(name, self._limits.name_length)
+            except ValueError as exc:
+                raise RequestError("invalid-name", str(exc)) from None
+        self._participant.join(name, slot_mode=message.delivery == "slots")
+
+    def _on_offer(self, message: ClientOffer) -> None:
+        if message.to in _SERVER_NAMES:
+            self._participant.handle_offer(message.sdp, message.sources)
+        else:
+            self._relay(Offer(self._participant.user_id, str(message.to), message.sdp))
+
+    def _on_answer(self, message: ClientAnswer) -> None:
+        if message.to in _SERVER_NAMES:
+            self._participant.handle_answer(message.sdp)
+        else:
+            self._relay(Answer(self._participant.user_id, str(message.to), message.sdp))
+
+    def _on_candidate(self, message: ClientCandidate) -> None:
+        # The server's ICE-lite agent answers checks from wherever they come, and never sends any of its own
+        # (RFC 8445 section 2.5): it has no use for candidates.
+        if message.to not in _SERVER_NAMES:
+            self._relay(IceCandidate(self._participant.user_id, str(message.to), message.candidate))
+
+    def _on_mute(self, message: MuteTrack) -> None:
+        if not self._participant.set_muted(message.track_id, muted=message.muted):
+            raise RequestError("unknown-track", "This user publishes no track of that track_id.")
+
+    def _on_leave(self, _message: Leave) -> None:
+        self._participant.leave()
+
+    def _relay(self, signal: Signal) -> None:
+        recipient = self._room.participants.get(signal.to)
+        if recipient is None or recipient is self._participant or not recipient.is_online:
+            raise RequestError("unknown-recipient", "Nobody else in this room is online under that user_id.")
+        if not recipient.relay(signal):
+            raise RequestError("recipient-busy", "The other client is behind with reading. Send it again later.")
+
+
+_HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Session, Any], None]]] = {
+    Join: Session._on_join,
+    ClientOffer: Session._on_offer,
+    ClientAnswer: Session._on_answer,
+    ClientCandidate: Session._on_candidate,
+    MuteTrack: Session._on_mute,
+    Leave: Session._on_leave,
+}
