@@ -122,12 +122,11 @@ class AiortcClient:
 
     def _consume(self) -> None:
         for transceiver in self.pc.getTransceivers():
-            track = transceiver.receiver.track
-            if transceiver.mid and transceiver.mid not in self.received and track is not None:
-                if transceiver.currentDirection in ("recvonly", "sendrecv"):
-                    received = self.received[transceiver.mid] = Received()
-                    task = asyncio.create_task(self._read(track, received))
-                    self._consumers.add(task)
+            track, mid = transceiver.receiver.track, transceiver.mid
+            receives = transceiver.currentDirection in ("recvonly", "sendrecv")
+            if receives and mid and mid not in self.received:
+                received = self.received[mid] = Received()
+                self._consumers.add(asyncio.create_task(self._read(track, received)))
 
     @staticmethod
     async def _read(track: MediaStreamTrack, received: Received) -> None:

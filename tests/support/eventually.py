@@ -27,3 +27,10 @@ async def eventually(ask: Callable[[], Awaitable[T]], is_so: Callable[[T], bool]
         if loop.time() > deadline:
             raise AssertionError(f"not within {within} s: {what}; last seen: {answer!r}")
         await asyncio.sleep(INTERVAL_S)
+
+
+async def until(is_so: Callable[[], bool], within: float = 10) -> None:
+    """Wait until something in this process is so; raises TimeoutError when it is not within that many seconds."""
+    async with asyncio.timeout(within):
+        while not is_so():  # noqa: ASYNC110 - what is asked for has no event
+            await asyncio.sleep(INTERVAL_S / 5)
