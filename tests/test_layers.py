@@ -19,7 +19,9 @@ LAYERS: Final = ("", "signaling", "rooms", "media", "net", "rtp")
 QUARANTINE: Final = {"aiortc": "media/ortc.py", "aioice": "net/ice.py", "pylibsrtp": "net/kernel.py"}
 
 # What would make bytes-in, bytes-out code depend on more than its arguments.
-IMPURE: Final = set("asyncio datetime logging os random secrets socket structlog threading time".split())
+IMPURE: Final = frozenset(
+    ("asyncio", "datetime", "logging", "os", "random", "secrets", "socket", "structlog", "threading", "time")
+)
 
 
 class Import(NamedTuple):

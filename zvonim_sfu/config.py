@@ -77,13 +77,13 @@ class Settings(BaseSettings):
     host: Host = "127.0.0.1"
     """Address or host name to serve HTTP on; 0.0.0.0 is every IPv4 address of this host."""
 
-    port: int = Field(8080, ge=0, le=65535)
+    port: int = Field(default=8080, ge=0, le=65535)
     """TCP port to serve HTTP on; 0 takes any that is free."""
 
     media_host: Annotated[tuple[LocalAddress, ...], SPLIT_LIST, NoDecode] = ()
     """Addresses of this host to send and receive media on; none means all."""
 
-    media_port: int = Field(7882, ge=0, le=65535)
+    media_port: int = Field(default=7882, ge=0, le=65535)
     """UDP port for the media of all participants; 0 takes any that is free."""
 
     announce: Annotated[tuple[AnnouncedText, ...], SPLIT_LIST, NoDecode] = ()
