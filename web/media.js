@@ -44,10 +44,11 @@ export class LocalMedia {
     if (canCapture()) navigator.mediaDevices.addEventListener("devicechange", this.#onDeviceChange);
   }
 
-  /** Open what is to be on. Both are asked for at once, so that the browser asks the person once. */
+  /** Open what is to be on and is not. Both are asked for at once, so that the browser asks the person once. */
   start() {
     return this.#enqueue(async () => {
-      const { microphoneOn, cameraOn } = this.options;
+      const microphoneOn = this.options.microphoneOn && !this.tracks.microphone;
+      const cameraOn = this.options.cameraOn && !this.tracks.camera;
       if (microphoneOn && cameraOn && canCapture()) {
         try {
           await this.#openBoth();

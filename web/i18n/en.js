@@ -2,10 +2,11 @@
 export const en = {
   "app.title": "Zvonim",
   "app.tagline": "Video calls that start with a link",
+  "name.guest": "Guest",
 
   "home.lead": "Make a call, send the link, see and hear each other. No account, nothing to install.",
   "home.new": "New call",
-  "home.code": "Code or link of a call",
+  "home.code": "Code or link",
   "home.join": "Go to call",
   "home.or": "or",
   "home.invalid": "This is neither a code nor a link of a call.",
@@ -14,7 +15,6 @@ export const en = {
   "prejoin.nobody": "Nobody is in the call yet.",
   "prejoin.present": { one: "{names} is in the call.", other: "{count} people are in the call: {names}." },
   "prejoin.name": "Your name",
-  "prejoin.name.hint": "The others see it under your picture",
   "prejoin.name.missing": "Enter your name first.",
   "prejoin.join": "Join the call",
   "prejoin.watch": "Join to watch and listen",
@@ -22,7 +22,6 @@ export const en = {
   "prejoin.off": "Camera is off",
   "prejoin.asking": "Allow the microphone and the camera",
   "prejoin.asking.text": "Your browser is asking. Without them you can still watch and listen.",
-  "prejoin.starting": "Starting the camera…",
   "prejoin.room": "Call {room}",
   "prejoin.again": "Try again",
 
@@ -106,8 +105,6 @@ export const en = {
   "notice.screen.failed.text": "The browser or the system does not allow it. Look into the system's privacy settings.",
   "notice.device": "New microphone: {name}",
   "notice.device.action": "Use it",
-  "notice.speaking": "You are muted",
-  "notice.speaking.action": "Turn on",
   "notice.close": "Close this notice",
   "notice.muted": "Microphone off",
   "notice.unmuted": "Microphone on",

@@ -5,10 +5,11 @@
 export const ru = {
   "app.title": "Zvonim",
   "app.tagline": "Видеозвонок начинается со ссылки",
+  "name.guest": "Гость",
 
   "home.lead": "Создайте звонок, отправьте ссылку — и вы видите и слышите друг друга. Без регистрации и установки.",
   "home.new": "Новый звонок",
-  "home.code": "Код или ссылка на звонок",
+  "home.code": "Код или ссылка",
   "home.join": "Перейти",
   "home.or": "или",
   "home.invalid": "Это не похоже ни на код, ни на ссылку на звонок.",
@@ -22,7 +23,6 @@ export const ru = {
     other: "В звонке {count} участника: {names}.",
   },
   "prejoin.name": "Ваше имя",
-  "prejoin.name.hint": "Его увидят остальные под вашим изображением",
   "prejoin.name.missing": "Сначала введите имя.",
   "prejoin.join": "Войти в звонок",
   "prejoin.watch": "Войти, чтобы смотреть и слушать",
@@ -30,7 +30,6 @@ export const ru = {
   "prejoin.off": "Камера выключена",
   "prejoin.asking": "Разрешите микрофон и камеру",
   "prejoin.asking.text": "Браузер спрашивает разрешение. Без него можно смотреть и слушать.",
-  "prejoin.starting": "Включаем камеру…",
   "prejoin.room": "Звонок {room}",
   "prejoin.again": "Попробовать снова",
 
@@ -125,8 +124,6 @@ export const ru = {
   "notice.screen.failed.text": "Браузер или система не разрешает. Проверьте настройки конфиденциальности системы.",
   "notice.device": "Новый микрофон: {name}",
   "notice.device.action": "Использовать",
-  "notice.speaking": "Ваш микрофон выключен",
-  "notice.speaking.action": "Включить",
   "notice.close": "Закрыть уведомление",
   "notice.muted": "Микрофон выключен",
   "notice.unmuted": "Микрофон включён",

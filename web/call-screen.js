@@ -1,0 +1,272 @@
+import { Call } from "./call.js";
+import { LevelMeter } from "./level.js";
+import { loadPreferences, saveCall, savePreferences } from "./settings.js";
+import { buildTiles, LocalPictures } from "./tiles.js";
+import { CallView } from "./ui/call-view.js";
+import { announce } from "./ui/notices.js";
+import { shownProblems } from "./ui/problems.js";
+import { t } from "./i18n/index.js";
+
+/**
+ * @import { EndReason } from "./signaling.js"
+ * @import { Input } from "./devices.js"
+ * @import { LocalMedia } from "./media.js"
+ */
+
+/** Kept fresh in sessionStorage: a tab that comes back within the grace time is still the same participant. */
+const KEEP_EVERY_MS = 10_000;
+const COUNTDOWN_MS = 500;
+/** One's own level (0 to 1, see LevelMeter) from which one speaks. */
+const OWN_SPEAKING_LEVEL = 0.35;
+
+/**
+ * @typedef {object} CallScreenOptions
+ * @property {HTMLElement} root
+ * @property {string} roomId
+ * @property {string} name
+ * @property {string | null} keptUserId
+ * @property {string | null} codec
+ * @property {LocalMedia} media
+ * @property {(reason: EndReason, detail: string, userId: string) => void} onEnd the call is over; closing the devices is the
+ *   caller's
+ */
+
+/** Ties a call to its page: what happens in one is shown in the other. */
+export class CallScreen {
+  #options;
+  #media;
+  #view;
+  #call;
+  #pictures = new LocalPictures();
+  #level = new LevelMeter();
+  #timers;
+  #updating = false;
+  /** @type {Set<string>} problems that were shown: closed by the person, they do not come back by themselves */
+  #seen = new Set();
+  /** @type {Record<Input, boolean>} */
+  #announced;
+
+  /** @param {CallScreenOptions} options */
+  constructor(options) {
+    this.#options = options;
+    this.#media = options.media;
+    this.#announced = { microphone: this.#media.isOn("microphone"), camera: this.#media.isOn("camera") };
+    this.#view = new CallView(options.root, options.roomId, options.media, {
+      onScreen: () => void this.#toggleScreen(),
+      onLeave: () => void this.#leave(),
+      onSpeaker: (deviceId) => void this.#call.playback.setSpeaker(deviceId),
+    });
+    this.#call = new Call({
+      ...options,
+      speakers: this.#view.speakers,
+      events: {
+        onChange: () => this.#changed(),
+        onSpeaking: (userIds) => this.#showSpeaking(userIds),
+        onPerson: (event, name) => this.#view.notices.toast(event === "joined" ? "call.joined" : "call.left", { name }),
+        onRefused: (_code, message, fatal) => this.#refused(message, fatal),
+        onEnd: (reason, detail) => this.#end(reason, detail),
+      },
+    });
+    void this.#call.playback.setSpeaker(loadPreferences().speakerId);
+    this.#media.listener = {
+      onTrack: (input) => void this.#call.updateTrack(input),
+      onChange: () => this.#mediaChanged(),
+      onNewDevice: (device) => this.#offerDevice(device),
+    };
+    this.#timers = [
+      setInterval(() => this.#keep(), KEEP_EVERY_MS),
+      setInterval(() => this.#showConnection(), COUNTDOWN_MS),
+    ];
+    window.addEventListener("pagehide", this.#onPageHide);
+    window.addEventListener("languagechosen", this.#onLanguage);
+    void this.#media.refreshDevices();
+    this.#call.start();
+    this.#update();
+  }
+
+  #onPageHide = () => this.#keep();
+  #onLanguage = () => this.#changed();
+
+  /** Many messages may come in one turn; the page is brought up to date once. */
+  #changed() {
+    if (this.#updating) return;
+    this.#updating = true;
+    queueMicrotask(() => {
+      this.#updating = false;
+      this.#update();
+    });
+  }
+
+  #update() {
+    if (this.#timers.length === 0) return;
+    const call = this.#call;
+    this.#view.update({
+      connection: call.connection,
+      people: call.roster.participants.size,
+      tiles: buildTiles(call, this.#media, this.#pictures),
+      sharing: call.screen.stream !== null,
+    });
+    this.#showConnection();
+    this.#showPlayback();
+    this.#showProblems();
+  }
+
+  #mediaChanged() {
+    this.#call.tellMuted();
+    for (const input of /** @type {Input[]} */ (["microphone", "camera"])) {
+      const on = this.#media.isOn(input);
+      if (on === this.#announced[input]) continue;
+      this.#announced[input] = on;
+      const [whenOn, whenOff] = ANNOUNCEMENTS[input];
+      announce(t(on ? whenOn : whenOff));
+    }
+    this.#keep();
+    this.#changed();
+  }
+
+  #showConnection() {
+    const { notices } = this.#view;
+    const { retryAt, connection, serverAddress } = this.#call;
+    if (retryAt === null) notices.set("reconnecting", null);
+    else {
+      const count = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
+      notices.set("reconnecting", {
+        glyph: "warning",
+        title: "notice.reconnecting",
+        text: "notice.reconnecting.text",
+        values: { count },
+        action: "notice.retry",
+        onAction: () => this.#call.retryNow(),
+        grave: true,
+      });
+    }
+    const address = serverAddress || t("notice.unreachable.server");
+    notices.set(
+      "unreachable",
+      connection === "unreachable"
+        ? { glyph: "warning", title: "notice.unreachable", text: "notice.unreachable.text", values: { address }, grave: true }
+        : null,
+    );
+  }
+
+  #showPlayback() {
+    this.#view.notices.set(
+      "playback",
+      this.#call.playbackRefused
+        ? {
+            glyph: "sound",
+            title: "notice.playback",
+            action: "notice.playback.action",
+            onAction: () => void this.#call.playback.resume(),
+          }
+        : null,
+    );
+  }
+
+  #showProblems() {
+    const problems = shownProblems(this.#media);
+    for (const input of /** @type {const} */ (["both", "camera", "microphone"])) {
+      const problem = problems.find((shown) => shown.input === input);
+      const key = `problem-${input}`;
+      if (!problem) this.#view.notices.set(key, null);
+      else if (!this.#seen.has(problem.title)) {
+        this.#seen.add(problem.title);
+        this.#view.notices.set(key, { glyph: "warning", title: problem.title, text: problem.text, closable: true });
+      }
+    }
+    if (problems.length === 0) this.#seen.clear();
+  }
+
+  /** @param {MediaDeviceInfo} device */
+  #offerDevice(device) {
+    const { notices } = this.#view;
+    notices.set("device", {
+      glyph: "microphone",
+      title: "notice.device",
+      values: { name: device.label },
+      action: "notice.device.action",
+      closable: true,
+      onAction: () => {
+        notices.set("device", null);
+        savePreferences({ microphoneId: device.deviceId });
+        this.#media.options.microphoneId = device.deviceId;
+        void this.#media.reopen("microphone");
+      },
+    });
+  }
+
+  /**
+   * @param {string} message
+   * @param {boolean} fatal
+   */
+  #refused(message, fatal) {
+    this.#view.notices.set("refused", {
+      glyph: "warning",
+      title: fatal ? "notice.refused" : "notice.refused.screen",
+      detail: message,
+      closable: true,
+      grave: true,
+    });
+  }
+
+  /** @param {Set<string>} userIds */
+  #showSpeaking(userIds) {
+    this.#level.attach(this.#media.isOn("microphone") ? this.#media.tracks.microphone : null);
+    if (this.#level.read() > OWN_SPEAKING_LEVEL) userIds.add(this.#call.userId);
+    this.#view.setSpeaking(userIds);
+  }
+
+  async #toggleScreen() {
+    const { screen } = this.#call;
+    if (screen.stream) {
+      screen.stop();
+      announce(t("notice.screen.off"));
+      return;
+    }
+    const allowed = await screen.start();
+    this.#view.notices.set(
+      "screen",
+      allowed
+        ? null
+        : { glyph: "screen", title: "notice.screen.failed", text: "notice.screen.failed.text", closable: true },
+    );
+    if (screen.stream) announce(t("notice.screen.on"));
+  }
+
+  async #leave() {
+    const leaving = this.#call.leave();
+    this.#end("left", "");
+    await leaving;
+  }
+
+  /** Remember this call for a reload. */
+  #keep() {
+    const { roomId, name } = this.#options;
+    const { userId } = this.#call;
+    if (!userId || this.#timers.length === 0) return;
+    const { microphoneOn, cameraOn } = this.#media.options;
+    saveCall({ roomId, userId, name, microphoneOn, cameraOn });
+  }
+
+  /**
+   * @param {EndReason} reason
+   * @param {string} detail
+   */
+  #end(reason, detail) {
+    this.#timers.forEach(clearInterval);
+    this.#timers = [];
+    window.removeEventListener("pagehide", this.#onPageHide);
+    window.removeEventListener("languagechosen", this.#onLanguage);
+    saveCall(null);
+    this.#level.close();
+    this.#pictures.clear();
+    this.#view.close();
+    this.#options.onEnd(reason, detail, this.#call.userId);
+  }
+}
+
+/** @type {Record<Input, ["notice.unmuted" | "notice.camera.on", "notice.muted" | "notice.camera.off"]>} */
+const ANNOUNCEMENTS = {
+  microphone: ["notice.unmuted", "notice.muted"],
+  camera: ["notice.camera.on", "notice.camera.off"],
+};

@@ -1,0 +1,107 @@
+import { CallScreen } from "./call-screen.js";
+import { setLanguage, t } from "./i18n/index.js";
+import { LocalMedia } from "./media.js";
+import { roomIdOfPath } from "./room-code.js";
+import { loadCall, loadPreferences, parseQuery } from "./settings.js";
+import { showEnd } from "./ui/end.js";
+import { showHome } from "./ui/home.js";
+import { Prejoin } from "./ui/prejoin.js";
+
+/**
+ * @import { Ending } from "./ui/end.js"
+ */
+
+/** Which page is shown: start page, the page before a call, the call, the page after it. */
+
+const root = /** @type {HTMLElement} */ (document.getElementById("app"));
+const query = parseQuery(location.search);
+const roomId = roomIdOfPath(location.pathname);
+
+setLanguage(loadPreferences().language);
+if (roomId === null) showHome(root);
+else if (!("RTCPeerConnection" in window) || !("addTransceiver" in RTCPeerConnection.prototype)) end("unsupported", "");
+else enter(roomId);
+
+/**
+ * Go to a call: straight into it after a reload or by the address's wish, else by the prejoin page.
+ * @param {string} room
+ */
+function enter(room) {
+  const kept = loadCall(room);
+  const media = openMedia(kept);
+  const name = query.name ?? kept?.name ?? loadPreferences().name;
+  if (kept || query.joinNow) {
+    void media.start();
+    call(room, name || t("name.guest"), kept?.userId ?? null, media);
+    return;
+  }
+  const { speakerId } = loadPreferences();
+  const prejoin = new Prejoin(root, {
+    roomId: room,
+    name,
+    speakerId,
+    media,
+    onJoin: (chosen) => {
+      prejoin.close();
+      call(room, chosen, null, media);
+    },
+  });
+}
+
+/**
+ * @param {string} room
+ * @param {string} name
+ * @param {string | null} keptUserId
+ * @param {LocalMedia} media
+ */
+function call(room, name, keptUserId, media) {
+  new CallScreen({
+    root,
+    roomId: room,
+    name,
+    keptUserId,
+    codec: query.codec,
+    media,
+    onEnd: (reason, detail, userId) => {
+      media.close();
+      // Taken over by another tab: this one may take it back, as the same participant.
+      end(reason, detail, () => again(room, name, reason === "replaced" ? userId : null));
+    },
+  });
+}
+
+/**
+ * Join once more, with the devices as they are preferred.
+ * @param {string} room
+ * @param {string} name
+ * @param {string | null} keptUserId
+ */
+function again(room, name, keptUserId) {
+  const media = openMedia(null);
+  void media.start();
+  delete root.dataset.ending;
+  call(room, name, keptUserId, media);
+}
+
+/** @param {{ microphoneOn: boolean, cameraOn: boolean } | null} kept */
+function openMedia(kept) {
+  const preferences = loadPreferences();
+  const { microphoneId, cameraId } = preferences;
+  return new LocalMedia({
+    microphoneOn: kept?.microphoneOn ?? query.microphoneOn ?? preferences.microphoneOn,
+    cameraOn: kept?.cameraOn ?? query.cameraOn ?? preferences.cameraOn,
+    microphoneId,
+    cameraId,
+    originalSound: query.originalSound || preferences.originalSound,
+    cameraHeight: query.cameraHeight ?? preferences.cameraHeight,
+  });
+}
+
+/**
+ * @param {Ending} ending
+ * @param {string} detail
+ * @param {() => void} [onAgain]
+ */
+function end(ending, detail, onAgain = () => undefined) {
+  showEnd(root, ending, detail, onAgain);
+}

@@ -1,0 +1,166 @@
+import { setText } from "../i18n/index.js";
+import { h, setData } from "./dom.js";
+import { icon, setIcon } from "./icons.js";
+import { copyLink, invitation } from "./invitation.js";
+import { Notices } from "./notices.js";
+import { settingsDialog } from "./settings-dialog.js";
+import { listenForShortcuts } from "./shortcuts.js";
+import { Stage } from "./stage.js";
+import { inputToggle, screenToggle } from "./toggles.js";
+
+/**
+ * @import { Connection } from "../call.js"
+ * @import { LocalMedia } from "../media.js"
+ * @import { TileModel } from "./tile.js"
+ */
+
+const COPIED_MS = 2_000;
+
+/**
+ * @typedef {object} CallViewListener
+ * @property {() => void} onScreen share the screen, or stop
+ * @property {() => void} onLeave
+ * @property {(deviceId: string) => void} onSpeaker
+ */
+
+/**
+ * @typedef {object} CallModel
+ * @property {Connection} connection
+ * @property {number} people
+ * @property {TileModel[]} tiles
+ * @property {boolean} sharing
+ */
+
+/** The call's page: a bar above, the stage, the controls below. Shows a model, knows nothing of connections. */
+export class CallView {
+  notices = new Notices();
+  /** Where the audio elements live. */
+  speakers = h("div", { hidden: true });
+  #root;
+  #media;
+  #stage;
+  #settings;
+  #microphone;
+  #camera;
+  #screen;
+  #copyIcon = icon("link");
+  #copyName = h("span", { class: "control-name", t: "control.copy" });
+  #people = h("span", {});
+  #connection = h("span", { class: "connection-name" });
+  #stopShortcuts;
+
+  /**
+   * @param {HTMLElement} root
+   * @param {string} roomId
+   * @param {LocalMedia} media
+   * @param {CallViewListener} listener
+   */
+  constructor(root, roomId, media, listener) {
+    this.#root = root;
+    this.#media = media;
+    this.#stage = new Stage(invitation());
+    this.#settings = settingsDialog(media, listener.onSpeaker);
+    this.#microphone = inputToggle("microphone", media);
+    this.#camera = inputToggle("camera", media);
+    this.#screen = screenToggle(listener.onScreen);
+    this.#stopShortcuts = listenForShortcuts({
+      m: () => this.#microphone.element.click(),
+      v: () => this.#camera.element.click(),
+      s: () => this.#screen?.element.click(),
+      c: () => void this.#copy(),
+      d: () => this.#settings.open(),
+    });
+    root.dataset.state = "call";
+    root.dataset.connection = "connecting";
+    root.replaceChildren(
+      h(
+        "div",
+        { class: "call" },
+        this.#bar(roomId),
+        h("main", { class: "call-main" }, this.#stage.element, this.notices.element),
+        this.#controls(listener),
+        this.#settings.element,
+        this.speakers,
+      ),
+    );
+  }
+
+  /** @param {CallModel} model */
+  update({ connection, people, tiles, sharing }) {
+    setData(this.#root, "connection", connection);
+    setText(this.#connection, "text", `connection.${connection}`);
+    setText(this.#people, "text", "call.people", { count: people });
+    const { problems } = this.#media;
+    this.#microphone.update(this.#media.isOn("microphone"), problems.microphone !== null);
+    this.#camera.update(this.#media.isOn("camera"), problems.camera !== null);
+    this.#screen?.update(sharing);
+    this.#settings.update();
+    this.#stage.update(tiles);
+  }
+
+  /** @param {Set<string>} userIds */
+  setSpeaking(userIds) {
+    this.#stage.setSpeaking(userIds);
+  }
+
+  close() {
+    this.#stopShortcuts();
+    delete this.#root.dataset.connection;
+    this.#root.replaceChildren();
+  }
+
+  /** @param {string} roomId */
+  #bar(roomId) {
+    return h(
+      "header",
+      { class: "call-bar" },
+      h("img", { src: "/static/favicon.svg", alt: "Zvonim", width: "26", height: "26", class: "brand-mark" }),
+      h("h1", { class: "call-room" }, roomId),
+      h("span", { class: "call-people" }, icon("people"), this.#people),
+      h("span", { class: "connection" }, h("span", { class: "connection-dot" }), this.#connection),
+    );
+  }
+
+  /** @param {CallViewListener} listener */
+  #controls(listener) {
+    const copy = h(
+      "button",
+      { class: "control", id: "copy-link", type: "button", tip: "control.copy.tip", on: { click: () => void this.#copy() } },
+      h("span", { class: "control-face" }, this.#copyIcon),
+      this.#copyName,
+    );
+    const settings = h(
+      "button",
+      { class: "control", id: "settings", type: "button", tip: "control.settings.tip", on: { click: () => this.#settings.open() } },
+      h("span", { class: "control-face" }, icon("settings")),
+      h("span", { class: "control-name", t: "control.settings" }),
+    );
+    const leave = h(
+      "button",
+      { class: "control control-leave", id: "leave", type: "button", tip: "control.leave.tip", on: { click: listener.onLeave } },
+      h("span", { class: "control-face" }, icon("leave")),
+      h("span", { class: "control-name", t: "control.leave" }),
+    );
+    return h(
+      "footer",
+      { class: "controls", role: "toolbar", label: "controls" },
+      this.#microphone.element,
+      this.#camera.element,
+      this.#screen?.element ?? null,
+      copy,
+      settings,
+      leave,
+    );
+  }
+
+  async #copy() {
+    if (!(await copyLink())) {
+      this.#settings.element.close();
+      window.prompt("", location.origin + location.pathname);
+      return;
+    }
+    this.notices.toast("control.copied");
+    setIcon(this.#copyIcon, "check");
+    setTimeout(() => setIcon(this.#copyIcon, "link"), COPIED_MS);
+  }
+}
