@@ -60,6 +60,10 @@ class ChromiumTab:
     async def click(self, selector: str) -> None:
         await self.page.click(selector)
 
+    async def wait_for(self, selector: str, *, within: float) -> None:
+        """Wait until an element matches, for at most `within` seconds; raises Playwright's TimeoutError."""
+        await self.page.wait_for_selector(selector, state="attached", timeout=within * 1000)
+
     async def screenshot(self) -> bytes:
         """The visible part of the page, as PNG."""
         return await self.page.screenshot()

@@ -29,6 +29,9 @@ class Appearance:
     colour: tuple[int, int, int]
     tone_hz: int
 
+    def __repr__(self) -> str:
+        return self.name
+
 
 # Far apart after chroma subsampling and low-rate encoding; no tone is a harmonic of another.
 ANN: Final = Appearance("Ann", (200, 40, 40), 430)

@@ -22,7 +22,7 @@ STOP_TIMEOUT_S: Final = 5
 """What the server promises: it ends within this time of SIGTERM."""
 MAX_LINE_BYTES: Final = 1024 * 1024
 """An event with SDP in it, at level debug, is longer than asyncio's own limit."""
-DEFAULTS: Final = {
+DEFAULTS: Final[dict[str, object]] = {
     "host": "127.0.0.1",
     "port": "0",
     "media_host": "127.0.0.1",
@@ -75,10 +75,11 @@ class RunningServer:
 async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
     """Run `zvonim-sfu` with `settings` (fields of Settings) on loopback ports of its own; end it by SIGTERM.
 
+    A setting that is None is left to the server's own default.
     Raises ServerError if it does not start, does not end with code 0 in time, or logged an error on its way.
     """
-    values = DEFAULTS | {name: str(value) for name, value in settings.items()}
-    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items()]
+    values = DEFAULTS | settings
+    flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ZVONIM_")}
     # In a directory of its own, where no zvonim.toml lies.
     with tempfile.TemporaryDirectory(prefix="zvonim-server-") as folder:
