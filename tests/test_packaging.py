@@ -1,0 +1,43 @@
+"""What `pip install` of a built wheel brings is the whole product, the web client included."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from urllib.request import urlopen
+
+ROOT = Path(__file__).parent.parent
+
+
+def test_a_built_wheel_serves_the_web_client(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
+    subprocess.run(build, check=True, capture_output=True, timeout=100)
+    (wheel,) = tmp_path.glob("*.whl")
+    installed = tmp_path / "installed"
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(installed)
+    # The unpacked wheel goes before the checkout, which is not the current directory either.
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZVONIM_")}
+    environment["PYTHONPATH"] = str(installed)
+    where = [sys.executable, "-c", "import zvonim_sfu; print(zvonim_sfu.__file__)"]
+    assert subprocess.check_output(where, cwd=tmp_path, env=environment, text=True).startswith(str(installed))
+    command = [sys.executable, "-m", "zvonim_sfu", "--port", "0", "--media-host", "127.0.0.1", "--media-port", "0"]
+    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    try:
+        assert server.stdout is not None
+        match = re.search(r"Open (http://\S+/)", server.stdout.readline())
+        assert match is not None
+        page = urlopen(match[1], timeout=10).read().decode()
+        assert page == (ROOT / "web" / "index.html").read_text()
+        script = re.search(r'<script[^>]* src="/([^"]+)"', page)
+        assert script is not None
+        assert urlopen(match[1] + script[1], timeout=10).status == 200
+    finally:
+        server.terminate()
+        assert server.wait(10) == 0
+        if server.stdout is not None:
+            server.stdout.close()
