@@ -92,7 +92,7 @@ def test_a_file_that_is_no_toml_is_refused_with_a_sentence(directory: Path, cont
 
 def test_settings_are_frozen() -> None:
     with pytest.raises(ValueError, match="frozen"):
-        Settings().port = 1  # type: ignore[misc]  # that is the point
+        Settings().port = 1
 
 
 def test_every_fault_is_named_at_once_with_key_value_and_what_is_allowed(
