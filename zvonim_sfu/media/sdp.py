@@ -18,6 +18,9 @@ DIRECTIONS: Final[tuple[str, ...]] = ("sendrecv", "sendonly", "recvonly", "inact
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}\Z")  # RFC 8866 token: what a mid, a rid or an encoding name may be
 _ICE_UFRAG = re.compile(r"[A-Za-z0-9+/]{4,256}\Z")
 _ICE_PWD = re.compile(r"[A-Za-z0-9+/]{22,256}\Z")
+# What an answer, or an offer to others, repeats word for word: visible ASCII, so that every client can take it.
+_WORD = re.compile(r"[!-~]{1,256}\Z")
+_PARAMETERS = re.compile(r"[ -~]{0,4096}\Z")
 _FINGERPRINT = re.compile(r"([A-Za-z0-9-]{1,16}) ((?:[0-9A-Fa-f]{2}:){15,63}[0-9A-Fa-f]{2})\Z")
 _SETUP: Final = ("actpass", "active", "passive")
 
@@ -124,7 +127,7 @@ def parse(text: str) -> Description:
         raise SdpError(f"The description has more than {MAX_SECTIONS} m-sections.")
     shared = _attributes(groups[0])
     sections = tuple(_parse_section(group, shared) for group in groups[1:])
-    mids = [section.mid for section in sections if not section.rejected]
+    mids = [section.mid for section in sections if section.mid]
     if len(set(mids)) != len(mids):
         raise SdpError("Two m-sections have the same a=mid.")
     bundles = [value.split()[1:] for value in shared.get("group", ()) if value.split()[:1] == ["BUNDLE"]]
@@ -171,7 +174,7 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         formats=formats,
         direction=direction,
         codecs=_parse_codecs(formats, attributes) if is_rtp and not rejected else (),
-        extensions=_parse_extensions(attributes) if is_rtp else (),
+        extensions=_parse_extensions(attributes) if is_rtp and not rejected else (),
         extmap_allow_mixed="extmap-allow-mixed" in attributes or "extmap-allow-mixed" in shared,
         msid=(msid[0], msid[1] if len(msid) > 1 else "") if msid else None,
         ssrcs=ssrcs,
@@ -189,6 +192,8 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
 def _parse_media_line(line: str) -> tuple[str, int, str, tuple[str, ...]]:
     parts = line[2:].split()
     if len(parts) < 4:
+        raise SdpError("An m= line is malformed.")
+    if not (_WORD.match(parts[0]) and _WORD.match(parts[2])):
         raise SdpError("An m= line is malformed.")
     return parts[0], _number(parts[1], "the port of an m= line", 65535), parts[2], tuple(parts[3:])
 
@@ -242,6 +247,8 @@ def _parse_codecs(formats: tuple[str, ...], attributes: dict[str, list[str]]) ->
         encoding = maps[text].split("/")
         if len(encoding) not in (2, 3) or not _TOKEN.match(encoding[0]):
             raise SdpError("An a=rtpmap is malformed.")
+        if not _PARAMETERS.match(parameters.get(text, "")):
+            raise SdpError("An a=fmtp is malformed.")
         codecs.append(
             Codec(
                 payload_type=payload_type,
@@ -271,7 +278,9 @@ def _parse_extensions(attributes: dict[str, list[str]]) -> tuple[Extension, ...]
             raise SdpError("An a=extmap has an unknown direction.")
         id_ = _number(number, "the id of a header extension", 4351)
         # Ids above 255 are RFC 8285's range of "offered, pick a number yourself"; browsers do not use it.
-        if 1 <= id_ <= 255 and len(parts[1]) <= 256:
+        if not _WORD.match(parts[1]):
+            raise SdpError("An a=extmap is malformed.")
+        if 1 <= id_ <= 255:
             extensions.append(Extension(id_, parts[1], direction))
     if len({extension.id for extension in extensions}) != len(extensions):
         raise SdpError("Two header extensions of one m-section have the same id.")

@@ -1,0 +1,122 @@
+"""Descriptions and packets for the tests of the media package."""
+
+from __future__ import annotations
+
+import itertools
+import struct
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final
+
+from hypothesis import settings
+from hypothesis import strategies as st
+
+from tests.support.captures import offer, offer_names
+from zvonim_sfu.media.sdp import Codec, Description, Extension, Section
+from zvonim_sfu.media.session import Local, Track
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+OPUS: Final = Codec(111, "opus", 48000, 2, "minptime=10;useinbandfec=1")
+VP8: Final = Codec(96, "VP8", 90000, feedback=("ccm fir", "nack pli"))
+VP9: Final = Codec(98, "VP9", 90000, parameters="profile-id=0", feedback=("nack pli",))
+H264: Final = Codec(
+    102, "H264", 90000, parameters="level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
+)
+MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
+AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+FINGERPRINT: Final = ("sha-256", ":".join(["AB"] * 32))
+
+
+def examples(number: int) -> settings:
+    """That many examples, the same in every run."""
+    return settings(max_examples=number, derandomize=True)
+
+
+def local() -> Local:
+    """The server's side, with SSRCs 1000, 1001, ..."""
+    numbers = itertools.count(1000)
+    return Local("srvufrag", "s" * 24, ("sha-256", ":".join(["CD"] * 32)), ("1 1 udp 1 127.0.0.1 9 typ host",), "7",
+                 lambda: next(numbers))  # fmt: skip
+
+
+def section(kind: str, mid: str, direction: str = "sendrecv", **changes: object) -> Section:
+    """An m-section as a client offers it, with all that the server asks for."""
+    made = Section(
+        kind=kind,
+        port=9,
+        protocol="UDP/TLS/RTP/SAVPF",
+        mid=mid,
+        direction=direction,
+        codecs=(OPUS,) if kind == "audio" else (VP8,),
+        extensions=(Extension(4, MID),),
+        rtcp_mux=True,
+        ice_ufrag="clnt",
+        ice_pwd="c" * 22,
+        fingerprints=(FINGERPRINT,),
+        setup="actpass",
+    )
+    return replace(made, **changes)  # type: ignore[arg-type] # fields by name
+
+
+def described(*sections: Section) -> Description:
+    """A client's description in which all live m-sections are bundled."""
+    return Description(sections, tuple(s.mid for s in sections if not s.rejected))
+
+
+def track(name: str, kind: str = "video", codecs: Sequence[Codec] = (), extensions: Sequence[str] = ()) -> Track:
+    """A track of the participant whom the part of `name` before the slash names."""
+    user_id, _, track_id = name.partition("/")
+    usual = (OPUS,) if kind == "audio" else (VP8,)
+    return Track(name, kind, user_id, track_id, user_id, tuple(codecs) or usual, tuple(extensions))
+
+
+@st.composite
+def mutated_offers(draw: st.DrawFn) -> str:
+    """A real offer in which lines are missing, doubled, moved or garbled."""
+    lines = offer(draw(st.sampled_from(offer_names()))).split("\r\n")
+    for _ in range(draw(st.integers(0, 8))):
+        at = draw(st.integers(0, len(lines) - 1))
+        match draw(st.sampled_from(["delete", "double", "move", "flip", "cut", "word", "value"])):
+            case "delete" if len(lines) > 1:
+                del lines[at]
+            case "double":
+                lines.insert(draw(st.integers(0, len(lines))), lines[at])
+            case "move":
+                lines.insert(draw(st.integers(0, len(lines) - 1)), lines.pop(at))
+            case "flip" if lines[at]:
+                where = draw(st.integers(0, len(lines[at]) - 1))
+                lines[at] = lines[at][:where] + draw(st.characters()) + lines[at][where + 1 :]
+            case "cut":
+                lines[at] = lines[at][: draw(st.integers(0, len(lines[at])))]
+            case "word":
+                words = lines[at].split(" ")
+                words[draw(st.integers(0, len(words) - 1))] = draw(st.sampled_from(["", "0", "-1", "99999999999", "é"]))
+                lines[at] = " ".join(words)
+            case "value":
+                lines[at] = lines[at].partition(":")[0] + ":" + draw(st.text(max_size=20))
+    return "\r\n".join(lines)
+
+
+def rtp(
+    sequence_number: int,
+    timestamp: int = 0,
+    *,
+    payload_type: int = 96,
+    ssrc: int = 1,
+    payload: bytes = b"\x10\x01",
+    extensions: Sequence[tuple[int, bytes]] = (),
+    marker: bool = False,
+) -> bytes:
+    """An RTP packet; its header extensions in the one-byte form."""
+    block = b"".join(bytes((number << 4 | len(value) - 1,)) + value for number, value in extensions)
+    block += bytes(-len(block) % 4)
+    header = struct.pack(
+        "!BBHII",
+        0x90 if extensions else 0x80,
+        marker << 7 | payload_type,
+        sequence_number & 0xFFFF,
+        timestamp & 0xFFFFFFFF,
+        ssrc,
+    )
+    return header + (struct.pack("!HH", 0xBEDE, len(block) // 4) + block if extensions else b"") + payload
