@@ -23,6 +23,7 @@ VP9: Final = Codec(98, "VP9", 90000, parameters="profile-id=0", feedback=("nack 
 H264: Final = Codec(
     102, "H264", 90000, parameters="level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"
 )
+AV1: Final = Codec(45, "AV1", 90000, parameters="level-idx=5;profile=0;tier=0", feedback=("nack pli",))
 MID: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 AUDIO_LEVEL: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 FINGERPRINT: Final = ("sha-256", ":".join(["AB"] * 32))

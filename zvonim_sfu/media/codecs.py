@@ -32,6 +32,7 @@ class CodecKey(NamedTuple):
 
 
 _NAMES: Final = {"opus": "opus", "vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
+_PROFILES: Final = {"VP9": ("0", "1", "2", "3"), "AV1": ("0", "1", "2")}
 _CLOCK_RATES: Final = {"opus": 48000, "VP8": 90000, "VP9": 90000, "H264": 90000, "AV1": 90000}
 
 
@@ -45,13 +46,20 @@ def codec_key(codec: Codec) -> CodecKey | None:
         case "opus":
             return CodecKey(name) if codec.channels == 2 else None
         case "VP9":
-            return CodecKey(name, parameters.get("profile-id", "0"))
+            return _profiled(name, parameters.get("profile-id", "0"))
         case "AV1":
-            return CodecKey(name, parameters.get("profile", "0"))
+            return _profiled(name, parameters.get("profile", "0"))
         case "H264":
             profile = _h264_profile(parameters.get("profile-level-id", "420010"))
-            return CodecKey(name, profile, parameters.get("packetization-mode", "0")) if profile else None
+            mode = parameters.get("packetization-mode", "0")
+            # Mode 2, interleaved (RFC 6184 section 5.4), is nobody's.
+            return CodecKey(name, profile, mode) if profile and mode in ("0", "1") else None
     return CodecKey(name)
+
+
+def _profiled(name: str, profile: str) -> CodecKey | None:
+    # Only what exists: else one publisher could name so many that its subscribers run out of payload types.
+    return CodecKey(name, profile) if profile in _PROFILES[name] else None
 
 
 def _parameters(text: str) -> dict[str, str]:
@@ -100,8 +108,8 @@ def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
             fallback is None
             and other is not None
             and other.name == key.name == "H264"
-            and other.variant == key.variant
-            and key.profile in _H264_INCLUDES.get(other.profile, ())
+            and key.variant <= other.variant  # what mode 0 may send, mode 1 may too (RFC 6184 section 6.3)
+            and key.profile in (other.profile, *_H264_INCLUDES.get(other.profile, ()))
         ):
             fallback = codec
     return fallback
