@@ -1,17 +1,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.support.fake_peer import FakeTrack, make_slots
+from zvonim_sfu.media.peer import Slot
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.rooms.allocation import allocate
-
-if TYPE_CHECKING:
-    from zvonim_sfu.media.peer import Slot
 
 CAMERA, MICROPHONE, SCREEN, SCREEN_AUDIO = (
     Source.CAMERA,
@@ -106,6 +103,11 @@ def test_a_track_that_came_back_under_its_name_keeps_the_slot() -> None:
     then = allocate([*renewed, *person("ann")], slots, first)
     assert shown(then) == shown(first)
     assert then["v1"] is renewed[1]
+
+
+def test_a_mid_that_stands_for_another_kind_now_does_not_keep_its_track() -> None:
+    picture = track("ann", CAMERA)
+    assert allocate([picture], [Slot("0", "audio", 0)], {"0": picture}) == {"0": None}
 
 
 # Properties

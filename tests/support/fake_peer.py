@@ -37,13 +37,11 @@ class FakeTrack:
 
 @dataclass
 class FakeNode:
-    """Stands in for MediaNode. Knows the newest peer of every participant."""
+    """Stands in for MediaNode, and remembers every peer."""
 
     peers: dict[str, FakePeer] = field(default_factory=dict)
-    made: int = 0
-    "Peers that were made."
-    closed: int = 0
-    "Peers that were closed."
+    "The newest of each participant, by its id."
+    made: list[FakePeer] = field(default_factory=list)
 
     def as_node(self) -> MediaNode:
         return cast("MediaNode", self)
@@ -84,8 +82,7 @@ class FakePeer:
         self.fails = False
         "Whether the next update hits a defect."
         self._listener = listener
-        self._node = node
-        node.made += 1
+        node.made.append(self)
         node.peers[participant_id] = self
 
     @property
@@ -128,7 +125,6 @@ class FakePeer:
     def close(self) -> None:
         if not self.is_closed:
             self.is_closed = True
-            self._node.closed += 1
             while self.up:
                 self._listener.on_up_track_removed(cast("UpTrack", self.up.popitem()[1]))
 

@@ -134,12 +134,13 @@ class Session:
             if self._close_code is not None:
                 await self._ws.close(code=self._close_code, message=_REASONS[self._close_code].encode())
         finally:
-            self._participant.detach(self)
+            # First what must not be missed, should this task be cancelled too.
             writer.cancel()
-            await asyncio.wait((writer,))
+            self._participant.detach(self)
             self._cut_off()
             self._closed.set()
-            self._log.info("websocket closed", code=self._close_code or self._ws.close_code)
+            self._log.info("websocket closed", code=int(self._close_code or self._ws.close_code or 0))
+            await asyncio.wait((writer,))
 
     # Connection
 
