@@ -41,8 +41,8 @@ export class CallScreen {
   #level = new LevelMeter();
   #timers;
   #updating = false;
-  /** @type {Set<string>} problems that were shown: closed by the person, they do not come back by themselves */
-  #seen = new Set();
+  /** @type {Set<string>} problems that were shown, here or before the call: closed, they do not come back by themselves */
+  #seen;
   /** @type {Record<Input, boolean>} */
   #announced;
 
@@ -51,6 +51,7 @@ export class CallScreen {
     this.#options = options;
     this.#media = options.media;
     this.#announced = { microphone: this.#media.isOn("microphone"), camera: this.#media.isOn("camera") };
+    this.#seen = new Set(shownProblems(this.#media).map(({ title }) => title));
     this.#view = new CallView(options.root, options.roomId, options.media, {
       onScreen: () => void this.#toggleScreen(),
       onLeave: () => void this.#leave(),

@@ -65,19 +65,21 @@ function call(room, name, keptUserId, media) {
     onEnd: (reason, detail, userId) => {
       media.close();
       // Taken over by another tab: this one may take it back, as the same participant.
-      end(reason, detail, () => again(room, name, reason === "replaced" ? userId : null));
+      const sameUserId = reason === "replaced" ? userId : null;
+      end(reason, detail, () => again(room, name, sameUserId, media.options));
     },
   });
 }
 
 /**
- * Join once more, with the devices as they are preferred.
+ * Join once more, with microphone and camera as they were.
  * @param {string} room
  * @param {string} name
  * @param {string | null} keptUserId
+ * @param {{ microphoneOn: boolean, cameraOn: boolean }} before
  */
-function again(room, name, keptUserId) {
-  const media = openMedia(null);
+function again(room, name, keptUserId, before) {
+  const media = openMedia(before);
   void media.start();
   delete root.dataset.ending;
   call(room, name, keptUserId, media);

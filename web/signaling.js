@@ -35,6 +35,8 @@ export class Signaling {
   #retry = new Retry();
   /** @type {string | null} */
   #userId = null;
+  /** The server did know this user: forgetting it is a matter of its restart, or of time, and not of an endless loop. */
+  #wasKnown = false;
   /** @type {WebSocket | null} */
   #socket = null;
   #closed = false;
@@ -54,6 +56,7 @@ export class Signaling {
   /** @param {string | null} keptUserId the user that this tab was before a reload */
   start(keptUserId) {
     this.#userId = keptUserId;
+    this.#wasKnown = keptUserId !== null;
     this.#connect();
   }
 
@@ -115,6 +118,7 @@ export class Signaling {
         return;
       }
       this.#userId = joined.user_id;
+      this.#wasKnown = false;
       this.#open(joined.user_id);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
@@ -140,6 +144,7 @@ export class Signaling {
     };
     socket.onmessage = (event) => {
       this.#retry.reset();
+      this.#wasKnown = true;
       const message = parseServerMessage(event.data);
       if (message) this.#listener.onMessage(message);
     };
@@ -158,7 +163,10 @@ export class Signaling {
     this.#detach()?.close();
     if (code === CloseCode.REPLACED) return this.#end("replaced", "");
     if (code === CloseCode.LEFT) return this.#end("left", "");
-    if (code === CloseCode.UNKNOWN_PARTICIPANT) this.#userId = null;
+    if (code === CloseCode.UNKNOWN_PARTICIPANT) {
+      this.#userId = null;
+      if (this.#wasKnown) this.#retry.reset(); // the server is there: join again without a long wait
+    }
     this.#again(code === CloseCode.RATE_LIMITED ? RATE_LIMITED_MS : 0);
   }
 

@@ -120,6 +120,7 @@ export const en = {
   "settings.speaker": "Loudspeaker",
   "settings.default": "System default",
   "settings.none": "None found",
+  "settings.blocked": "No access",
   "settings.nameless": "Device {count}",
   "settings.level": "Microphone level",
   "settings.original": "Original sound",

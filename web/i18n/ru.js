@@ -139,6 +139,7 @@ export const ru = {
   "settings.speaker": "Динамик",
   "settings.default": "Как в системе",
   "settings.none": "Не найдено",
+  "settings.blocked": "Нет доступа",
   "settings.nameless": "Устройство {count}",
   "settings.level": "Уровень микрофона",
   "settings.original": "Исходный звук",

@@ -1,7 +1,7 @@
-import { setText } from "../i18n/index.js";
+import { setText, t } from "../i18n/index.js";
 import { h, setData } from "./dom.js";
 import { icon, setIcon } from "./icons.js";
-import { copyLink, invitation } from "./invitation.js";
+import { callLink, copyLink, invitation } from "./invitation.js";
 import { Notices } from "./notices.js";
 import { settingsDialog } from "./settings-dialog.js";
 import { listenForShortcuts } from "./shortcuts.js";
@@ -155,8 +155,7 @@ export class CallView {
 
   async #copy() {
     if (!(await copyLink())) {
-      this.#settings.element.close();
-      window.prompt("", location.origin + location.pathname);
+      window.prompt(t("control.copy.tip"), callLink());
       return;
     }
     this.notices.toast("control.copied");

@@ -56,7 +56,9 @@ export function deviceChoice(media, speakerId, onSpeaker) {
     update() {
       for (const { select, choice, list } of selects) {
         const used = choice === "speakerId" ? speakerId : usedDevice(media, choice);
-        fill(select, media.devices[list], used);
+        const input = choice === "microphoneId" ? "microphone" : "camera";
+        const blocked = choice !== "speakerId" && ["denied", "insecure"].includes(media.problems[input] ?? "");
+        fill(select, media.devices[list], used, blocked ? "settings.blocked" : "settings.none");
       }
     },
   };
@@ -76,8 +78,9 @@ function usedDevice(media, choice) {
  * @param {HTMLSelectElement} select
  * @param {MediaDeviceInfo[]} devices
  * @param {string} chosen
+ * @param {Key} none what to say when there is none to choose
  */
-function fill(select, devices, chosen) {
+function fill(select, devices, chosen, none) {
   const options = devices.map(({ deviceId, label }, index) => ({
     value: deviceId,
     text: label || t("settings.nameless", { count: index + 1 }),
@@ -85,7 +88,7 @@ function fill(select, devices, chosen) {
   if (!devices.some(({ deviceId }) => deviceId === "default") && select.dataset.choice === "speakerId") {
     options.unshift({ value: "", text: t("settings.default") });
   }
-  if (options.length === 0) options.push({ value: "", text: t("settings.none") });
+  if (options.length === 0) options.push({ value: "", text: t(none) });
   select.disabled = devices.length === 0;
   const same =
     options.length === select.options.length &&

@@ -16,7 +16,7 @@ const ENDINGS = {
   left: { state: "ended", glyph: "leave", title: "end.left", text: "end.left.text", again: "end.rejoin" },
   replaced: {
     state: "ended",
-    glyph: "screen",
+    glyph: "tabs",
     title: "end.replaced",
     text: "end.replaced.text",
     again: "end.replaced.action",

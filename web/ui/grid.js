@@ -6,6 +6,8 @@ const NARROWEST_IN_LANDSCAPE = 4 / 3;
 const NARROWEST_IN_PORTRAIT = 3 / 4;
 /** Below this width a face is too small: the grid scrolls instead. */
 const SMALLEST_TILE_PX = 132;
+/** On a phone held upright four rows of wide tiles are a ladder; from here on two columns it is. */
+const TWO_COLUMNS_FROM = 4;
 
 /**
  * @typedef {object} Grid
@@ -21,10 +23,12 @@ const SMALLEST_TILE_PX = 132;
  * @returns {Grid}
  */
 export function fitGrid({ width, height, count, gap }) {
-  const narrowest = width < height ? NARROWEST_IN_PORTRAIT : NARROWEST_IN_LANDSCAPE;
+  const upright = width < height;
+  const narrowest = upright ? NARROWEST_IN_PORTRAIT : NARROWEST_IN_LANDSCAPE;
+  const fewest = upright && count >= TWO_COLUMNS_FROM ? 2 : 1;
   /** @type {Grid} */
   let best = { columns: 1, width: 0, height: 0, scrolls: false };
-  for (let columns = 1; columns <= count; columns++) {
+  for (let columns = fewest; columns <= count; columns++) {
     const rows = Math.ceil(count / columns);
     const cell = { width: (width - gap * (columns - 1)) / columns, height: (height - gap * (rows - 1)) / rows };
     const tile = fitTile(cell, narrowest, WIDEST);

@@ -166,7 +166,8 @@ export class Prejoin {
     if (state === this.#shownState) return;
     this.#shownState = state;
     if (media.asking) {
-      this.#cover.replaceChildren(h("h2", { t: "prejoin.asking" }), h("p", { t: "prejoin.asking.text" }));
+      const asking = h("div", { class: "preview-asking" }, h("h2", { t: "prejoin.asking" }), h("p", { t: "prejoin.asking.text" }));
+      this.#cover.replaceChildren(asking);
     } else if (covering) this.#cover.replaceChildren(...this.#explain(covering));
     else this.#cover.replaceChildren(h("h2", { t: "prejoin.off" }));
     this.#extra.replaceChildren(...(other ? this.#explain(other) : []));

@@ -89,6 +89,9 @@ export class Stage {
       const grid = fitGrid({ width, height, count: this.#main.childElementCount, gap: GAP_PX });
       this.#main.style.setProperty("--tile-width", `${grid.width}px`);
       this.#main.style.setProperty("--tile-height", `${grid.height}px`);
+      // The last row is short, the others are not longer than planned.
+      const used = grid.columns * grid.width + (grid.columns - 1) * GAP_PX;
+      this.#main.style.setProperty("--inset", grid.scrolls ? "0" : `${Math.max(0, Math.floor((width - used) / 2))}px`);
       this.#main.classList.toggle("stage-scrolls", grid.scrolls);
     } else this.#main.classList.remove("stage-scrolls");
     for (const tile of this.#tiles.values()) tile.fit();

@@ -18,8 +18,9 @@ import { icon, setIcon } from "./icons.js";
  */
 
 const AVATAR_COLOURS = 8;
-/** Beyond this factor between the ratios of picture and tile, cropping loses too much: bars it is. */
-const CROP_LIMIT = 1.7;
+/** Beyond these factors between the ratios of picture and tile, cropping loses too much: bars it is. */
+const CROP_SIDES = 2.4; // a wide picture in a narrow tile: the face stands in the middle
+const CROP_ENDS = 1.6; // a tall picture in a wide tile: here it is the face that would go
 
 /**
  * DOM contract: `[data-participant][data-source][data-muted][data-camera]`, the name in `.tile-name`.
@@ -93,8 +94,8 @@ export class Tile {
     if (!video?.videoWidth || !this.element.clientHeight) return;
     const picture = video.videoWidth / video.videoHeight;
     const tile = this.element.clientWidth / this.element.clientHeight;
-    const mismatch = Math.max(picture / tile, tile / picture);
-    setData(this.element, "fit", this.model.source === "screen" || mismatch > CROP_LIMIT ? "contain" : "cover");
+    const tooMuch = picture / tile > CROP_SIDES || tile / picture > CROP_ENDS;
+    setData(this.element, "fit", this.model.source === "screen" || tooMuch ? "contain" : "cover");
   }
 
   /** @param {boolean} speaking */
@@ -119,7 +120,7 @@ export class Tile {
   #label() {
     const { model } = this;
     const kind = model.source === "screen" ? "call.screen" : model.isMain ? null : "call.camera.other";
-    const what = [kind && t(kind), model.isLocal && t("call.you")].filter(Boolean).join(" ");
+    const what = [kind && `· ${t(kind)}`, model.isLocal && t("call.you")].filter(Boolean).join(" ");
     if (this.#what.textContent !== what) this.#what.textContent = what;
     const label = [model.name, what, model.isMain && model.muted && t("call.muted")].filter(Boolean).join(", ");
     if (this.element.getAttribute("aria-label") !== label) this.element.setAttribute("aria-label", label);
