@@ -65,9 +65,10 @@ def allocate(tracks: Sequence[T], slots: Sequence[Slot], current: Mapping[str, T
             streams[track.key] = slot.stream
             del waiting[track.key]
     # In a large call most tracks wait, for slots that are all taken: that has to cost next to nothing.
-    placeable = {key: track for key, track in waiting.items() if free.has(track.kind)}
-    if placeable:
-        result.update(_place(placeable, free, streams, _partners(tracks)))
+    if free.has("audio") or free.has("video"):
+        placeable = {key: track for key, track in waiting.items() if free.has(track.kind)}
+        if placeable:
+            result.update(_place(placeable, free, streams, _partners(tracks)))
     return result
 
 
