@@ -60,7 +60,7 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
         f"<p>{_prose(operation['summary'])}</p>",
     ]
     if parameters := operation.get("parameters"):
-        parts.append("<h3>Path</h3>" + _table([(item["name"], _type(item["schema"]), "") for item in parameters]))
+        parts.append("<h3>Path</h3>" + _table([_row(item["name"], item["schema"]) for item in parameters]))
     if body := operation.get("requestBody"):
         parts.append("<h3>Request</h3>" + _fields(body["content"]["application/json"]["schema"], document))
     answer = operation["responses"]["200"]["content"]["application/json"]["schema"]
@@ -80,15 +80,16 @@ def _fields(schema: dict[str, Any], document: dict[str, Any]) -> str:
     rows: list[tuple[str, str, str]] = []
     for field, value in model["properties"].items():
         optional = "" if field in model.get("required", ()) else " (optional)"
-        rows.append((field + optional, _type(value), value.get("description", "")))
+        rows.append(_row(field + optional, value))
         inner = value.get("items", {}).get("$ref", "").rpartition("/")[2]
         if inner:
             inner_model = document["components"]["schemas"][inner]
-            rows += [
-                (f"{field}[].{key}", _type(item), item.get("description", ""))
-                for key, item in inner_model["properties"].items()
-            ]
+            rows += [_row(f"{field}[].{key}", item) for key, item in inner_model["properties"].items()]
     return _table(rows)
+
+
+def _row(name: str, schema: dict[str, Any]) -> tuple[str, str, str]:
+    return name, _type(schema), schema.get("description", "")
 
 
 def _type(schema: dict[str, Any]) -> str:
@@ -104,8 +105,6 @@ def _type(schema: dict[str, Any]) -> str:
     words = [schema.get("format") or schema["type"]]
     if "maxLength" in schema:
         words.append(f"of up to {schema['maxLength']} characters")
-    if "pattern" in schema:
-        words.append(f"like `{schema['pattern']}`")
     return " ".join(words)
 
 

@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 # The rules of rooms/limits.py as JSON Schema writes them; a test holds one against the other.
 _ID_CHARACTERS: Final = "[A-Za-z0-9_.~-]"
 _NAME_REFUSED: Final = r"\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069"
-_NAME_PATTERN: Final = rf"^[^{_NAME_REFUSED}]*[^\s{_NAME_REFUSED}][^{_NAME_REFUSED}]*$"
+# What Python trims. Dialects of regular expressions differ in what \s is.
+_BLANK: Final = r"\u0009-\u000d\u001c-\u0020\u0085\u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
 
 
 def rfc3339_nano(moment: datetime) -> str:
@@ -126,13 +127,22 @@ def request_models(limits: Limits) -> RequestModels:
             raise ValueError(msg)
         return value
 
-    id_schema = {"type": "string", "pattern": f"^{_ID_CHARACTERS}+$", "maxLength": limits.id_length}
+    id_schema = {
+        "type": "string",
+        "pattern": f"^{_ID_CHARACTERS}+$",
+        "maxLength": limits.id_length,
+        "description": "letters, digits and _ . ~ -",
+    }
     optional_id_schema = {
         "anyOf": [id_schema | {"pattern": f"^{_ID_CHARACTERS}*$"}, {"type": "null"}],
         "default": None,
-        "description": "none, null or an empty string: a new room",
+        "description": "letters, digits and _ . ~ -; none, null or an empty string: a new room",
     }
-    name_schema = {"type": "string", "minLength": 1, "maxLength": limits.name_length, "pattern": _NAME_PATTERN}
+    name_schema = {
+        "type": "string",
+        "pattern": _name_pattern(limits.name_length),
+        "description": f"1 to {limits.name_length} characters, trimmed and normalised (NFC); no control characters",
+    }
     identifier = Annotated[str, AfterValidator(check_id), WithJsonSchema(id_schema)]
     optional = Annotated[identifier | None, BeforeValidator(_none_if_empty), WithJsonSchema(optional_id_schema)]
     name = Annotated[str, AfterValidator(partial(clean_name, length=limits.name_length)), WithJsonSchema(name_schema)]
@@ -153,6 +163,13 @@ def request_models(limits: Limits) -> RequestModels:
         ),
         path_id=TypeAdapter(identifier),
     )
+
+
+def _name_pattern(length: int) -> str:
+    """Return the pattern of a name of up to so many characters, blanks at the ends not counted."""
+    visible = f"[^{_BLANK}{_NAME_REFUSED}]"
+    more = f"(?:[^{_NAME_REFUSED}]{{0,{length - 2}}}{visible})?" if length > 1 else ""
+    return f"^[{_BLANK}]*{visible}{more}[{_BLANK}]*$"
 
 
 def _none_if_empty(value: object) -> object:
