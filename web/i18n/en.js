@@ -73,6 +73,7 @@ export const en = {
   "call.people": { one: "{count} person", other: "{count} people" },
   "call.alone": "You are the only one here",
   "call.alone.text": "Send this link to the people you want to talk to.",
+  "call.copy": "Copy link",
   "call.stage": "Participants",
   "call.you": "(you)",
   "call.screen": "screen",

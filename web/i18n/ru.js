@@ -87,6 +87,7 @@ export const ru = {
   },
   "call.alone": "Пока здесь только вы",
   "call.alone.text": "Отправьте эту ссылку тем, с кем хотите поговорить.",
+  "call.copy": "Скопировать ссылку",
   "call.stage": "Участники",
   "call.you": "(вы)",
   "call.screen": "экран",

@@ -24,7 +24,7 @@ export function invitation() {
   const link = h("input", { class: "input invitation-link", type: "text", readonly: true, label: "control.copy.tip" });
   link.value = callLink();
   link.onfocus = () => link.select();
-  const name = h("span", { t: "control.copy" });
+  const name = h("span", { t: "call.copy" });
   const copy = h("button", { class: "button button-primary", type: "button" }, icon("link"), name);
   copy.onclick = async () => {
     if (!(await copyLink())) {
@@ -32,7 +32,7 @@ export function invitation() {
       return;
     }
     setText(name, "text", "control.copied");
-    setTimeout(() => setText(name, "text", "control.copy"), COPIED_MS);
+    setTimeout(() => setText(name, "text", "call.copy"), COPIED_MS);
   };
   const share = h("button", { class: "button", type: "button" }, icon("share"), h("span", { t: "call.share" }));
   share.onclick = () => void navigator.share({ url: callLink() }).catch(() => undefined); // a change of mind
