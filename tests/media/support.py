@@ -5,17 +5,19 @@ from __future__ import annotations
 import itertools
 import struct
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
+import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
 from tests.support.captures import offer, offer_names
+from zvonim_sfu.media.negotiation import answer
 from zvonim_sfu.media.sdp import Codec, Description, Extension, Section
-from zvonim_sfu.media.session import Local, Track
+from zvonim_sfu.media.session import Local, NegotiationError, Session, Track
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 OPUS: Final = Codec(111, "opus", 48000, 2, "minptime=10;useinbandfec=1")
 VP8: Final = Codec(96, "VP8", 90000, feedback=("ccm fir", "nack pli"))
@@ -41,7 +43,7 @@ def local() -> Local:
                  lambda: next(numbers))  # fmt: skip
 
 
-def section(kind: str, mid: str, direction: str = "sendrecv", **changes: object) -> Section:
+def section(kind: str, mid: str, direction: str = "sendrecv", **changes: Any) -> Section:
     """An m-section as a client offers it, with all that the server asks for."""
     made = Section(
         kind=kind,
@@ -57,12 +59,46 @@ def section(kind: str, mid: str, direction: str = "sendrecv", **changes: object)
         fingerprints=(FINGERPRINT,),
         setup="actpass",
     )
-    return replace(made, **changes)  # type: ignore[arg-type] # fields by name
+    return replace(made, **changes)
 
 
 def described(*sections: Section) -> Description:
     """A client's description in which all live m-sections are bundled."""
     return Description(sections, tuple(s.mid for s in sections if not s.rejected))
+
+
+REVERSED: Final = {
+    "": "",
+    "sendonly": "recvonly",
+    "recvonly": "sendonly",
+    "sendrecv": "sendrecv",
+    "inactive": "inactive",
+}
+
+
+def accepted(offered: Description, **changes: Any) -> Description:
+    """A client's answer that takes what is offered, all live sections changed alike."""
+    sections = []
+    for s in offered.sections:
+        if s.rejected:
+            sections.append(s)
+            continue
+        said = {"direction": REVERSED[s.direction], "codecs": s.codecs, "extensions": s.extensions, "setup": "active"}
+        sections.append(section(s.kind, s.mid, **said | changes))
+    return described(*sections)
+
+
+def refusal(negotiate: Callable[[], object]) -> str:
+    """The code with which something is refused."""
+    with pytest.raises(NegotiationError) as caught:
+        negotiate()
+    assert caught.value.message == str(caught.value) != ""
+    return caught.value.code
+
+
+def joined(offered: Description, *tracks: Track, slot_mode: bool = False) -> Session:
+    """The session after a client's first offer."""
+    return answer(Session(), offered, local=local(), tracks=tracks, slot_mode=slot_mode)[0]
 
 
 def track(name: str, kind: str = "video", codecs: Sequence[Codec] = (), extensions: Sequence[str] = ()) -> Track:

@@ -7,6 +7,7 @@ task or a clock. The caller owns the order of things (which offer is outstanding
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media import codecs as codec_table
@@ -53,31 +54,42 @@ def answer(
     place waits for an offer of the server. Raises NegotiationError.
     """
     _check_continuation(session, offer)
-    remote = _remote_of(offer, session)
     _check_transport(offer)
+    remote = _remote_of(offer, session)
+    if remote is None:
+        raise NegotiationError(
+            "no-media", "The offer has no audio or video m-section with a codec that is forwarded; add a track."
+        )
     extension_ids, known = _adopt_numbering(session, offer)
     wanted = {track.key: track for track in tracks}
     old = session.sections
-    kept = [_still_sending(old[i], section, wanted) if i < len(old) else None
-            for i, section in enumerate(offer.sections)]  # fmt: skip
-    unplaced = [track for track in tracks if track.key not in {s.key for s in kept if s is not None}]
+    pairs = [
+        (section, old[i] if i < len(old) and old[i].mid == section.mid else None)
+        for i, section in enumerate(offer.sections)
+    ]
+    kept = {mine.sending.key for _, mine in pairs if mine is not None and mine.sending is not None}
+    unplaced = [track for track in tracks if track.key not in kept]
+    streams = {(mine.kind, mine.stream) for section, mine in pairs if mine is not None and not section.rejected}
     sections: list[Negotiated] = []
-    for i, section in enumerate(offer.sections):
+    for section, mine in pairs:
+        sending = mine.sending if mine is not None and _wanted(mine.sending, wanted) else None
         codecs = codec_table.supported(section.codecs)
         if section.rejected or not codecs:
-            sections.append(Negotiated(section.kind, section.protocol, section.mid, stopped=True))
+            # A track that was sent here counts as refused, and is not offered again and again.
+            sections.append(Negotiated(section.kind, section.protocol, section.mid, stopped=True, sending=sending))
             continue
-        stream = -1
-        sending = kept[i]
-        if slot_mode and section.direction == "recvonly":
-            stream = sum(s.kind == section.kind and s.stream >= 0 for s in sections)
-            sending = sending or _slot(section.kind, stream)
-        elif not slot_mode and sending is None and section.receives:
+        stream = mine.stream if mine is not None else -1
+        if slot_mode:
+            if stream < 0 and section.direction == "recvonly":
+                stream = next(n for n in count() if (section.kind, n) not in streams)
+                streams.add((section.kind, stream))
+            sending = _slot(section.kind, stream) if stream >= 0 else None
+        elif sending is None and section.receives:
             track = next((track for track in unplaced if track.kind == section.kind), None)
             if track is not None:
                 unplaced.remove(track)
                 sending = _sending(track)
-        ssrc = old[i].ssrc if i < len(old) and old[i].mid == section.mid else 0
+        ssrc = mine.ssrc if mine is not None else 0
         sections.append(
             Negotiated(
                 kind=section.kind,
@@ -89,7 +101,6 @@ def answer(
                 client_sends=section.sends,
                 client_receives=section.receives,
                 client_ssrcs=section.ssrcs,
-                client_msid=section.msid,
                 sending=sending,
                 ssrc=ssrc or (local.new_ssrc() if sending else 0),
                 stream=stream,
@@ -125,9 +136,11 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
             mid = _new_mid(sections)
             sections.append(Negotiated(track.kind, "UDP/TLS/RTP/SAVPF", mid, client_receives=True))
         section = sections[index]
+        codecs = _merge_codecs(section.codecs, codecs)
         sections[index] = replace(
             section,
-            codecs=_merge_codecs(section.codecs, codecs),
+            stopped=not codecs,  # the client has used up all numbers; the section only keeps the track's place
+            codecs=codecs,
             extensions=_merge_extensions(section.extensions, extensions),
             extmap_allow_mixed=True,
             sending=_sending(track),
@@ -141,30 +154,33 @@ def accept_answer(offered: Session, answer: Description) -> Session:
     """The session after the client's answer to `make_offer`. Raises NegotiationError."""
     if len(answer.sections) != len(offered.sections):
         raise NegotiationError("invalid-sdp", "The answer has another number of m-sections than the offer.")
-    live = [section for section in answer.sections if not section.rejected]
-    remote = _remote_of(answer, offered) if live else offered.remote
     _check_transport(answer)
+    remote = _remote_of(answer, offered)
+    extension_ids, known = _adopt_numbering(offered, answer)
     sections = []
     for mine, theirs in zip(offered.sections, answer.sections, strict=True):
         if mine.kind != theirs.kind or (mine.mid != theirs.mid and not theirs.rejected):
             raise NegotiationError("invalid-sdp", "The m-sections of the answer are not those of the offer.")
-        if mine.stopped or theirs.rejected:
+        codecs = codec_table.supported(theirs.codecs)
+        if mine.stopped or theirs.rejected or not codecs:
             # `sending` stays, so that a track that this client refuses is not offered to it again and again.
-            sections.append(replace(mine, stopped=True, codecs=(), client_sends=False, client_receives=False))
+            sections.append(Negotiated(mine.kind, mine.protocol, mine.mid, stopped=True, sending=mine.sending))
             continue
-        uris = {extension.uri for extension in theirs.extensions}
+        accepted = {(extension.id, extension.uri) for extension in theirs.extensions}
         sections.append(
             replace(
                 mine,
-                codecs=codec_table.supported(theirs.codecs),
-                extensions=tuple(extension for extension in mine.extensions if extension.uri in uris),
-                client_sends=theirs.sends,
+                codecs=codecs,
+                extensions=tuple(
+                    extension for extension in mine.extensions if (extension.id, extension.uri) in accepted
+                ),
+                # An answer can take back what was agreed on, and agree to nothing that was not offered.
+                client_sends=theirs.sends and mine.client_sends,
                 client_receives=theirs.receives if mine.sending is not None else mine.client_receives,
                 client_ssrcs=theirs.ssrcs,
-                client_msid=theirs.msid,
             )
         )
-    return replace(offered, sections=tuple(sections), remote=remote)
+    return Session(tuple(sections), remote, offered.version, extension_ids, known)
 
 
 def changes_needed(session: Session, tracks: Sequence[Track]) -> bool:
@@ -179,10 +195,6 @@ def _check_continuation(session: Session, offer: Description) -> None:
     for mine, theirs in zip(session.sections, offer.sections, strict=False):
         if not mine.stopped and (mine.kind != theirs.kind or (mine.mid != theirs.mid and not theirs.rejected)):
             raise NegotiationError("invalid-sdp", "The offer changes the kind or the mid of an m-section.")
-    if not session.sections and not any(
-        section.kind in ("audio", "video") and not section.rejected for section in offer.sections
-    ):
-        raise NegotiationError("no-media", "The offer has no audio or video m-section; add a track or a transceiver.")
 
 
 def _check_transport(description: Description) -> None:
@@ -197,34 +209,38 @@ def _check_transport(description: Description) -> None:
             raise NegotiationError("rtcp-mux-required", "Every m-section has to offer a=rtcp-mux.")
 
 
-def _remote_of(description: Description, session: Session) -> Remote:
+def _remote_of(description: Description, session: Session) -> Remote | None:
     if description.ice_lite:
         raise NegotiationError("unsupported-transport", "The server is ICE-lite, so the client cannot be.")
-    live = [section for section in description.sections if not section.rejected]
-    if not live:
-        if session.remote is None:
-            raise NegotiationError("no-media", "Every m-section of the description is rejected.")
+    usable = {s.mid: s for s in description.sections if not s.rejected and codec_table.supported(s.codecs)}
+    # RFC 9143 section 7.3: the transport is that of the first section of the group that is accepted.
+    tagged = next((usable[mid] for mid in description.bundle if mid in usable), None)
+    if tagged is None:
         return session.remote
-    tagged = live[0]  # RFC 9143: the transport of the bundle is told by its first live section
     if not tagged.ice_ufrag or not tagged.ice_pwd:
         raise NegotiationError("invalid-sdp", "The a=ice-ufrag or the a=ice-pwd is missing.")
     if not any(name in _HASHES for name, _ in tagged.fingerprints):
         raise NegotiationError("invalid-sdp", "There is no a=fingerprint with sha-256, sha-384 or sha-512.")
-    # Passive wherever the client allows it: the DTLS server picks the SRTP profile.
-    role = "client" if tagged.setup == "passive" else "server"
+    if session.remote is not None and session.remote.fingerprints == tagged.fingerprints:
+        role = session.remote.dtls_role  # the association goes on (RFC 8842 section 5)
+    else:
+        # Passive wherever the client allows it: the DTLS server picks the SRTP profile.
+        role = "client" if tagged.setup == "passive" else "server"
     return Remote(tagged.ice_ufrag, tagged.ice_pwd, tagged.fingerprints, role)
 
 
-def _adopt_numbering(session: Session, offer: Description) -> tuple[dict[str, int], dict[int, Codec]]:
+def _adopt_numbering(session: Session, description: Description) -> tuple[dict[str, int], dict[int, Codec]]:
     """The client's numbers win: within one BUNDLE a number means the same in all m-sections."""
     extension_ids: dict[str, int] = {}
     codecs: dict[int, Codec] = {}
-    for section in offer.sections:
+    for section in description.sections:
         for extension in section.extensions:
             if extension_ids.setdefault(extension.uri, extension.id) != extension.id:
                 raise NegotiationError("invalid-sdp", "One header extension has two ids within the bundle.")
         for codec in section.codecs:
-            codecs.setdefault(codec.payload_type, codec)
+            other = codecs.setdefault(codec.payload_type, codec)
+            if codec_table.codec_key(codec) != codec_table.codec_key(other):
+                raise NegotiationError("invalid-sdp", "One payload type has two meanings within the bundle.")
     if len(set(extension_ids.values())) != len(extension_ids):
         raise NegotiationError("invalid-sdp", "One id stands for two header extensions within the bundle.")
     taken = set(extension_ids.values())
@@ -239,13 +255,7 @@ def _adopt_numbering(session: Session, offer: Description) -> tuple[dict[str, in
 
 
 def _wanted(sending: Sending | None, wanted: dict[str, Track]) -> bool:
-    return sending is not None and (sending.key is None or sending.key in wanted)
-
-
-def _still_sending(mine: Negotiated, theirs: Section, wanted: dict[str, Track]) -> Sending | None:
-    if mine.mid != theirs.mid or theirs.rejected or not _wanted(mine.sending, wanted):
-        return None
-    return mine.sending
+    return sending is not None and sending.key in wanted
 
 
 def _is_free(section: Negotiated, kind: str) -> bool:
@@ -269,13 +279,13 @@ def _new_mid(sections: Sequence[Negotiated]) -> str:
 
 def _number_extensions(uris: Iterable[str], extension_ids: dict[str, int]) -> tuple[Extension, ...]:
     used = set(extension_ids.values())
+    free = (n for n in range(_FIRST_OWN_EXTENSION_ID, 256) if n not in used)  # a two-byte header's (RFC 8285)
     extensions = []
     for uri in uris:
-        if uri not in extension_ids:
-            extension_ids[uri] = next(n for n in range(_FIRST_OWN_EXTENSION_ID, 4096) if n not in used)
-            used.add(extension_ids[uri])
-        if extension_ids[uri] <= 255:  # what a two-byte header can say (RFC 8285)
-            extensions.append(Extension(extension_ids[uri], uri))
+        id_ = extension_ids.get(uri) or next(free, None)
+        if id_ is not None:
+            extension_ids[uri] = id_
+            extensions.append(Extension(id_, uri))
     return tuple(extensions)
 
 

@@ -71,8 +71,8 @@ class Negotiated:
     client_receives: bool = False
     "Whether it would take what the server sends here."
     client_ssrcs: tuple[int, ...] = ()
-    client_msid: tuple[str, str] | None = None
     sending: Sending | None = None
+    "In a stopped section: a track that the client refuses."
     ssrc: int = 0
     "The server's own, 0 before it first sends; it stays when the section is used again, as aiortc learns it only once."
     stream: int = -1
