@@ -3,27 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final
 
 from tests.browser.senses import HERE, PROBE, Tone, shows, silent, sounds
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from tests.browser.senses import Tab
     from tests.support.media_files import Appearance
 
 SCRIPTS: Final = PROBE + (HERE / "call.js").read_text()
 """To be loaded before the client."""
-
-
-class Tab(Protocol):
-    """What the drivers of Chromium and Firefox have in common."""
-
-    errors: list[str]
-
-    async def navigate(self, url: str) -> None: ...
-    async def evaluate(self, function: str, argument: object = None) -> Any: ...
-    async def click(self, selector: str) -> None: ...
 
 
 async def join(tab: Tab, server: str, room: str, name: str) -> None:

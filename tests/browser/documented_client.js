@@ -5,38 +5,24 @@ window.DocumentedClient = class DocumentedClient {
   remote = new Map();
   problems = [];
 
-  static async join({ room, name, codec = null, publish = true }) {
+  static async join({ room, name, codec = null }) {
     const response = await fetch("/api/room/join", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
       body: JSON.stringify({ room_id: room, user_name: name }),
     });
     if (!response.ok) throw new Error(`join: ${response.status} ${await response.text()}`);
-    const joined = await response.json();
-    const client = new DocumentedClient();
-    await client.#open(joined.room_id, joined.user_id, name);
-    if (publish) await client.#publish(codec);
+    const client = new DocumentedClient(await response.json());
+    await client.#publish(codec);
+    await client.#open(name);
     return client;
   }
 
-  async #open(room, user, name) {
+  constructor({ room_id: room, user_id: user }) {
     this.room = room;
     this.user = user;
-    const query = new URLSearchParams({ room_id: room, user_id: user });
-    this.socket = new WebSocket(`ws://${location.host}/ws?${query}`);
-    await new Promise((resolve, reject) => {
-      this.socket.onopen = resolve;
-      this.socket.onerror = () => reject(new Error("the WebSocket did not open"));
-    });
     this.pc = new RTCPeerConnection();
     this.pc.ontrack = ({ track, streams }) => this.#show(track, streams[0]);
-    this.pc.onicecandidate = ({ candidate }) =>
-      candidate && this.#send({ type: "ice-candidate", to: "sfu", candidate: candidate.candidate });
-    this.pc.onnegotiationneeded = () => this.#offer();
-    this.socket.onmessage = ({ data }) =>
-      this.#receive(JSON.parse(data)).catch((error) => this.problems.push(String(error)));
-    this.socket.onclose = ({ code, reason }) => this.problems.push(`closed: ${code} ${reason}`);
-    this.#send({ type: "join", user_id: user, user_name: name });
   }
 
   async #publish(codec) {
@@ -49,10 +35,34 @@ window.DocumentedClient = class DocumentedClient {
       const wanted = codecs.filter(({ mimeType }) => [`video/${codec}`, "video/rtx"].includes(mimeType));
       this.pc.getTransceivers().find(({ sender }) => sender.track.kind === "video").setCodecPreferences(wanted);
     }
+    // The first offer is ready before the server hears of this participant: Chromium 156 now and then gathers for
+    // ever when an offer that is some milliseconds old is rolled back.
+    await this.pc.setLocalDescription();
+  }
+
+  async #open(name) {
+    const query = new URLSearchParams({ room_id: this.room, user_id: this.user });
+    this.socket = new WebSocket(`ws://${location.host}/ws?${query}`);
+    await new Promise((resolve, reject) => {
+      this.socket.onopen = resolve;
+      this.socket.onerror = () => reject(new Error("the WebSocket did not open"));
+    });
+    this.socket.onmessage = ({ data }) =>
+      this.#receive(JSON.parse(data)).catch((error) => this.problems.push(String(error)));
+    this.socket.onclose = ({ code, reason }) => this.problems.push(`closed: ${code} ${reason}`);
+    this.pc.onnegotiationneeded = () => this.#offer();
+    this.pc.onicecandidate = ({ candidate }) =>
+      candidate && this.#send({ type: "ice-candidate", to: "sfu", candidate: candidate.candidate });
+    this.#send({ type: "join", user_id: this.user, user_name: name });
+    this.#sendOffer();
   }
 
   async #offer() {
     await this.pc.setLocalDescription();
+    this.#sendOffer();
+  }
+
+  #sendOffer() {
     this.#send({ type: "offer", to: "all", sdp: this.pc.localDescription.sdp });
   }
 

@@ -1,9 +1,9 @@
-"""What a tab sees and hears, compared with what a participant looks and sounds like."""
+"""Tabs, and what one sees and hears, compared with what a participant looks and sounds like."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 if TYPE_CHECKING:
     from tests.support.media_files import Appearance
@@ -23,6 +23,16 @@ Picture = dict[str, Any] | None
 Tone = dict[str, Any] | None
 
 
+class Tab(Protocol):
+    """What the drivers of Chromium and Firefox have in common."""
+
+    errors: list[str]
+
+    async def navigate(self, url: str) -> None: ...
+    async def evaluate(self, function: str, argument: object = None) -> Any: ...
+    async def click(self, selector: str) -> None: ...
+
+
 def shows(picture: Picture, who: Appearance) -> bool:
     """Whether a picture has this participant's colour."""
     return picture is not None and all(
@@ -38,3 +48,11 @@ def sounds(tone: Tone, who: Appearance) -> bool:
 def silent(tone: Tone) -> bool:
     """Whether nothing is heard."""
     return tone is None or tone["level"] < AUDIBLE_DB
+
+
+def changed(one: Picture, other: Picture) -> bool:
+    """Whether the picture is no longer the same: its mark moved or its colour went on, so it is not frozen."""
+    if one is None or other is None:
+        return False
+    pairs = zip(one["colour"], other["colour"], strict=True)
+    return bool(one["mark"] != other["mark"] or any(abs(a - b) > COLOUR_TOLERANCE for a, b in pairs))
