@@ -5,13 +5,14 @@ BIN := $(VENV)/bin
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 .DEFAULT_GOAL := run
-.PHONY: run dev test check format clean help
+.PHONY: run dev test check format bench clean help
 
 run: $(VENV)/.installed ## start the server on http://127.0.0.1:8080 (settings: ZVONIM_*, see zvonim-sfu --help)
 	@exec $(BIN)/zvonim-sfu
 
-dev: $(VENV)/.installed-dev ## the same, restarted whenever a file changes
-	@exec $(BIN)/adev runserver zvonim_sfu/dev.py --app-factory create_app --port 8080 --no-livereload
+# adev cannot be told to listen on loopback only: unlike `run`, this is reachable from the network.
+dev: $(VENV)/.installed-dev ## the same on all addresses, restarted whenever a file changes
+	@exec $(BIN)/adev runserver zvonim_sfu/dev.py --app-factory app_factory --port $${ZVONIM_PORT:-8080} --no-livereload
 
 test: $(VENV)/.installed-dev browsers check ## lint, type-check and run all tests, browsers included
 	$(BIN)/pytest
@@ -25,6 +26,9 @@ check: $(VENV)/.installed-dev node_modules/.installed ## lint and type-check Pyt
 format: $(VENV)/.installed-dev ## format the Python code and mend what the linter can
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
+
+bench: $(VENV)/.installed-dev ## measure the packet path
+	@$(BIN)/python benchmarks/forwarding.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) node_modules $(CACHES)
