@@ -1,11 +1,13 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import socket
 from typing import Any
 
 import pytest
+from aiohttp import WSMsgType, web
 from structlog.testing import capture_logs
 
 from zvonim_sfu.rooms.events import Offer
@@ -321,9 +323,44 @@ async def test_a_dead_client_is_found_by_pings(monkeypatch: pytest.MonkeyPatch) 
         await until(lambda: not participant.is_online)
 
 
+@pytest.mark.asyncio
+async def test_a_client_that_answers_pings_or_pings_itself_is_not_dead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "HEARTBEAT_S", 0.1)
+    async with serving() as server:
+        ann = await server.enter("Ann")
+        bob = await server.open(server.join("Bob").user_id, autoping=False)
+        reading = asyncio.create_task(ann.ws.receive())
+        for _ in range(20):
+            await bob.ws.ping(b"still here")
+            await asyncio.sleep(0.02)
+        for client in (ann, bob):
+            assert client.participant is not None
+            assert client.participant.is_online
+        assert not reading.done()
+        reading.cancel()
+        kinds = [(await bob.ws.receive()).type for _ in range(10)]
+        assert {WSMsgType.PING, WSMsgType.PONG} <= set(kinds)
+
+
 def test_a_dead_client_is_found_within_30_s() -> None:
-    # aiohttp rounds both up to whole seconds.
-    assert session.HEARTBEAT_S + 1 + session.HEARTBEAT_S / 2 + 1 <= 30
+    assert 2 * session.HEARTBEAT_S <= 30
+
+
+@pytest.mark.asyncio
+async def test_nothing_keeps_a_closed_websocket() -> None:
+    async with serving(grace_s=0.01) as server:
+        for name in ("Ann", "Bob"):
+            client = await server.enter(name)
+            await client.send("leave")
+            await client.closed()
+            client = await server.enter(name)
+            await client.ws.close()
+        await until(lambda: not server.registry.rooms["room"].participants)
+        del client
+        await asyncio.sleep(0.05)
+        gc.collect()
+        kept = [o for o in gc.get_objects() if isinstance(o, (web.WebSocketResponse, session.Session))]
+        assert kept == []
 
 
 async def raw_client(server: Server, user_id: str) -> socket.socket:
