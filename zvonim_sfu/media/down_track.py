@@ -20,6 +20,7 @@ from zvonim_sfu.rtp.timing import ntp_from_unix
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zvonim_sfu.media.codecs import CodecKey
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.up_track import Layer, UpTrack
     from zvonim_sfu.net.kernel import Batch, Egress
@@ -57,6 +58,8 @@ class DownTrack:
         self._plan = ExtensionPlan({})
         self._payload_type = -1
         "What the subscriber calls the up track's codec; -1 if it has none for it."
+        self._unsupported: tuple[UpTrack, CodecKey] | None = None
+        "What the listener was told of last, so that it is told once."
         self._clock_rate = _CLOCK_RATES[kind]
         self._layer: Layer | None = None
         "The layer that is being sent; None while a picture waits for its keyframe."
@@ -89,7 +92,7 @@ class DownTrack:
         """Carry nothing from now on."""
         if self.up_track is not None:
             self.up_track.unsubscribe(self)
-        self.up_track = self._layer = None
+        self.up_track = self._layer = self._unsupported = None
 
     def request_keyframe(self, now: float) -> None:
         """The subscriber lost the picture."""
@@ -99,7 +102,6 @@ class DownTrack:
     def on_codec(self) -> None:
         """Prepare what packets need: payload type and header-extension numbers of the subscriber."""
         up_track = self.up_track
-        self._layer = None
         if up_track is None or up_track.codec is None:
             return
         self._plan = ExtensionPlan(
@@ -110,9 +112,17 @@ class DownTrack:
             }
         )
         codec = find_receiver(up_track.codec.key, self._codecs)
-        self._payload_type = -1 if codec is None else codec.payload_type
-        if codec is None:
+        payload_type = -1 if codec is None else codec.payload_type
+        if payload_type != self._payload_type:
+            # Another decoder, which needs a keyframe to begin with. Else the picture goes on.
+            self._payload_type = payload_type
+            self._layer = None
+            up_track.need_keyframe()
+        # Without any codec the subscriber has only paused this m-section.
+        unsupported = (up_track, up_track.codec.key) if codec is None and self._codecs else None
+        if unsupported is not None and unsupported != self._unsupported:
             self._listener.on_unsupported(up_track)
+        self._unsupported = unsupported
 
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
         """Send a packet of the up track on, under this track's own numbers."""

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zvonim_sfu.media.up_track import Layer, UpTrack
     from zvonim_sfu.rtp.packet import RtpPacket
-
-# SSRCs that one transport may use over its life without a new negotiation; what comes after is dropped.
-MAX_STREAMS: Final = 64
 
 
 class Stream(NamedTuple):
@@ -42,13 +39,13 @@ class Router:
 
     def bind(self, packet: RtpPacket) -> Stream | None:
         """Find the track of an SSRC that is new: by its mid, by the description, or as the only one it can be."""
-        if len(self.streams) >= MAX_STREAMS:
-            return None
         up_track = self._find(packet)
         layer = up_track.add_layer(packet.ssrc, packet.payload_type) if up_track is not None else None
         if up_track is None or layer is None:
             return None
         stream = self.streams[packet.ssrc] = Stream(up_track, layer)
+        # The track keeps its newest layers only; so does this, however many SSRCs a publisher uses.
+        self.streams = {ssrc: s for ssrc, s in self.streams.items() if s.up_track.layers.get(ssrc) is s.layer}
         return stream
 
     def _find(self, packet: RtpPacket) -> UpTrack | None:

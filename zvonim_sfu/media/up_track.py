@@ -11,7 +11,7 @@ from zvonim_sfu.rtp.reception import ReceptionStatistics
 from zvonim_sfu.rtp.timing import SenderClock
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
@@ -58,8 +58,6 @@ class Layer:
     statistics: ReceptionStatistics
     clock: SenderClock
     payload_type: int = -1
-    packets: int = 0
-    octets: int = 0
 
 
 class UpTrack:
@@ -84,6 +82,8 @@ class UpTrack:
         self.codecs: tuple[Codec, ...] = ()
         self.extension_ids: dict[str, int] = {}
         "Numbers of the publisher's header extensions, by URI."
+        self.layers: dict[int, Layer] = {}
+        "The layers that came last, by SSRC."
         self.layer: Layer | None = None
         "The layer that is forwarded: the one whose SSRC came last."
         self.unforwarded = 0
@@ -92,7 +92,6 @@ class UpTrack:
         self._keyframe_wanted = False
         self._next_request_at = 0.0
         self._by_payload_type: dict[int, ReceivedCodec] = {}
-        self._layers: dict[int, Layer] = {}
         self._receivers: tuple[Receiver, ...] = ()
 
     @property
@@ -105,11 +104,6 @@ class UpTrack:
         """Names the track among all of the room; the same when the track comes back after a reload."""
         return f"{self.participant_id}/{self.id}"
 
-    @property
-    def layers(self) -> Iterable[Layer]:
-        """The layers that have been received."""
-        return self._layers.values()
-
     def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int]) -> None:
         """Take over what was negotiated with the publisher."""
         self.codecs = tuple(codecs)
@@ -119,7 +113,7 @@ class UpTrack:
             for codec in codecs
             if (key := codec_key(codec)) is not None
         }
-        for layer in self._layers.values():
+        for layer in self.layers.values():
             layer.payload_type = -1  # looked up again with the next packet
         for receiver in self._receivers:
             receiver.on_codec()
@@ -135,10 +129,13 @@ class UpTrack:
 
     def request_keyframe(self, now: float) -> None:
         """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
-        if self.kind == "video":
-            self._keyframe_wanted = True
-            if now >= self._next_request_at:
-                self._send_request(now)
+        self.need_keyframe()
+        if self._keyframe_wanted and now >= self._next_request_at:
+            self._send_request(now)
+
+    def need_keyframe(self) -> None:
+        """Ask the publisher for a keyframe when the next packet comes that begins none."""
+        self._keyframe_wanted = self.kind == "video"
 
     def _send_request(self, now: float) -> None:
         if self.layer is not None and self.codec is not None:
@@ -155,11 +152,10 @@ class UpTrack:
         if codec is None:
             return None
         layer = Layer(ssrc, ReceptionStatistics(codec.clock_rate), SenderClock(codec.clock_rate))
-        self._layers[ssrc] = layer
-        while len(self._layers) > MAX_LAYERS:
-            del self._layers[next(iter(self._layers))]
-        self.layer = layer
-        self._keyframe_wanted = self.kind == "video"
+        self.layers[ssrc] = self.layer = layer
+        while len(self.layers) > MAX_LAYERS:
+            del self.layers[next(iter(self.layers))]
+        self.need_keyframe()
         return layer
 
     def handle_packet(self, packet: RtpPacket, layer: Layer, now: float) -> None:
@@ -172,8 +168,6 @@ class UpTrack:
         ):
             self.unforwarded += 1
             return
-        layer.packets += 1
-        layer.octets += len(packet.data) - packet.payload_offset
         keyframe = False
         if self._keyframe_wanted and self.codec is not None:
             keyframe = is_keyframe(self.codec.key.name, packet.payload)
@@ -194,5 +188,5 @@ class UpTrack:
             self.codec = codec
             for receiver in self._receivers:
                 receiver.on_codec()
-            self._keyframe_wanted = self.kind == "video"
+            self.need_keyframe()
         return True

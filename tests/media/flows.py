@@ -1,0 +1,88 @@
+"""Publishers and subscribers without a network: packets in at one end, packets out at the other."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, cast
+
+from tests.media.support import OPUS, VP8, rtp
+from zvonim_sfu.media.down_track import DownTrack
+from zvonim_sfu.media.publisher_clock import PublisherClock
+from zvonim_sfu.media.router import Router
+from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.up_track import UpTrack
+from zvonim_sfu.net.kernel import Batch, Egress
+from zvonim_sfu.rtp.packet import RtpPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zvonim_sfu.media.sdp import Codec
+
+KEYFRAME: Final = b"\x10\x00 a VP8 keyframe begins here"
+DELTA: Final = b"\x10\x01 a VP8 delta frame begins here"
+
+
+class Publisher:
+    """One up track and the way of packets to it; remembers the keyframes that were asked for."""
+
+    def __init__(
+        self,
+        source: Source = Source.CAMERA,
+        *,
+        codecs: Sequence[Codec] = (),
+        extension_ids: Mapping[str, int] | None = None,
+        clock: PublisherClock | None = None,
+        name: str = "ann",
+    ) -> None:
+        self.requests: list[tuple[int, bool]] = []
+        "SSRC, and whether by PLI."
+        self.clock = clock or PublisherClock()
+        self.up_track = UpTrack(
+            track_id=source.value, participant_id=name, source=source, clock=self.clock, keyframes=self
+        )
+        self.up_track.configure(codecs or ((OPUS,) if source.kind == "audio" else (VP8,)), extension_ids or {})
+        self.router = Router()
+        self.router.configure({"0": self.up_track}, {}, 0)
+
+    def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
+        self.requests.append((ssrc, accepts_pli))
+
+    def send(self, data: bytes, now: float = 0.0) -> None:
+        """What the transport does with a packet that it has decrypted."""
+        packet = RtpPacket.parse(data)
+        stream = self.router.streams.get(packet.ssrc) or self.router.bind(packet)
+        if stream is not None:
+            stream.up_track.handle_packet(packet, stream.layer, now)
+
+    def send_frame(self, sequence_number: int, now: float = 0.0, *, payload: bytes = DELTA, ssrc: int = 1) -> None:
+        self.send(rtp(sequence_number, int(now * 90000), payload=payload, ssrc=ssrc), now)
+
+
+class Subscriber:
+    """One down track and what leaves it."""
+
+    def __init__(
+        self,
+        kind: str = "video",
+        *,
+        codecs: Sequence[Codec] = (),
+        extension_ids: Mapping[str, int] | None = None,
+        ssrc: int = 0xABCD,
+    ) -> None:
+        self.sent: list[RtpPacket] = []
+        self.unsupported: list[UpTrack] = []
+        self.down_track = DownTrack(kind, ssrc, egress=Egress(), batch=cast("Batch", self), listener=self)
+        self.down_track.configure(codecs or ((OPUS,) if kind == "audio" else (VP8,)), extension_ids or {})
+
+    def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
+        """Stand in for the batch."""
+        assert isinstance(egress, Egress)
+        self.sent.append(RtpPacket.parse(header + tail))
+
+    def on_unsupported(self, up_track: UpTrack) -> None:
+        self.unsupported.append(up_track)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The sequence numbers that were sent, counted from the first."""
+        return [(packet.sequence_number - self.sent[0].sequence_number) & 0xFFFF for packet in self.sent]
