@@ -7,6 +7,7 @@ import fractions
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import aioice.ice
 import av
 import numpy as np
 from aiortc import (
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT, FRAMES_PER_SECOND = 160, 96, 10
 SAMPLE_RATE, SAMPLES = 48000, 960
 Colour = tuple[int, int, int]
+
+# aioice leaves loopback out and would bind and send on this host's other addresses.
+aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"] if use_ipv4 else []
 
 
 class ColourTrack(MediaStreamTrack):
@@ -95,7 +99,8 @@ class AiortcClient:
     """A peer connection with a colour and a tone, and a consumer for every m-section that it receives in."""
 
     def __init__(self, colour: Colour | None = None, hertz: float = 0.0) -> None:
-        self.pc = RTCPeerConnection(RTCConfiguration(bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        # Without a list of servers aiortc asks a public one for its address.
+        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.received: dict[str, Received] = {}
         "By mid."
         self._consumers: set[asyncio.Task[None]] = set()
