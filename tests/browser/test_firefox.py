@@ -25,6 +25,7 @@ FOX: Final = Appearance("Fox", (0, 0, 0), 0)
 """Firefox brings devices of its own: a plain picture whose colour wanders, and a tone."""
 HEARD: Final = "async () => (await probe.inbound()).reduce((sum, row) => sum + row.energy, 0)"
 """Energy of all sound received: without a sound card Firefox' AudioContext stands still, its decoder does not."""
+STATE: Final = "() => client.pc.connectionState"
 TONE_ENERGY: Final = 0.01
 """Firefox's tone adds this in a second, Chromium's six times as much, comfort noise next to nothing."""
 WITHIN_S: Final = 15
@@ -78,8 +79,10 @@ async def test_firefox_and_chromium_share_a_call_in_the_real_client(tmp_path: Pa
 @pytest.mark.asyncio
 async def test_firefox_and_chromium_need_no_more_than_the_documented_messages(tmp_path: Path) -> None:
     async with chromium_and_firefox(tmp_path, documented.SCRIPTS) as (server, bob, fox):
-        bobs_id = await documented.join(bob, server, "raw", BOB.name)
+        # Fox is there first: Bob's tracks come to it by an offer of the server's, and its own to Bob by an answer.
         foxs_id = await documented.join(fox, server, "raw", FOX.name)
+        await eventually(partial(fox.evaluate, STATE), "connected".__eq__, within=WITHIN_S, what="Fox is connected")
+        bobs_id = await documented.join(bob, server, "raw", BOB.name)
 
         async def picture(tab: Tab, user: str) -> Picture:
             seen: Picture = (await documented.observe(tab, user))["picture"]
