@@ -15,6 +15,7 @@ from aiortc import (
     RTCBundlePolicy,
     RTCConfiguration,
     RTCPeerConnection,
+    RTCRtpSender,
     RTCSessionDescription,
 )
 from aiortc.mediastreams import MediaStreamError
@@ -107,6 +108,23 @@ class AiortcClient:
         if colour is not None:
             self.pc.addTrack(ToneTrack(hertz))
             self.pc.addTrack(ColourTrack(colour))
+
+    def show(self, colour: Colour | None) -> None:
+        """Let the camera see another colour, or nothing: no negotiation is needed."""
+        camera = next(t.sender for t in self.pc.getTransceivers() if t.kind == "video" and t.sender is not None)
+        camera.replaceTrack(None if colour is None else ColourTrack(colour))
+
+    def prefer_h264(self) -> None:
+        """Send H264 where the other side has it; before the first offer."""
+        codecs = RTCRtpSender.getCapabilities("video").codecs
+        camera = next(t for t in self.pc.getTransceivers() if t.kind == "video")
+        camera.setCodecPreferences(sorted(codecs, key=lambda codec: codec.mimeType != "video/H264"))
+
+    def add_slots(self, pairs: int) -> None:
+        """Declare pairs of m-sections for whatever the server puts there; before the first offer."""
+        for _ in range(pairs):
+            for kind in ("audio", "video"):
+                self.pc.addTransceiver(kind, direction="recvonly")
 
     async def offer(self) -> str:
         """Make an offer of what is published."""

@@ -93,6 +93,8 @@ class Peer:
         self._not_before = self._loop.time() + FIRST_OFFER_DELAY_S
         self._wanted: dict[str, UpTrack] = {}
         self._timer: asyncio.TimerHandle | None = None
+        self._ssrcs: set[int] = set()
+        "Those that m-sections send with, or will when an offer is accepted."
         self._closed = False
         self._begin(Transport(node, self, log=log))
 
@@ -101,7 +103,9 @@ class Peer:
         self._transport = transport
         self._session = Session()
         self._offered: Session | None = None
+        "What takes effect with the client's answer."
         self._offer_sdp = ""
+        self._awaits_answer = False
         self._tracks = Tracks(self._node, self._participant_id, transport, self)
         self._assigned: dict[str, UpTrack] = {}
 
@@ -136,7 +140,7 @@ class Peer:
         """
         offer = _parse(text)
         fresh = self._is_other_client(offer) or self._transport.is_dead
-        if self._offered is not None and not fresh:
+        if self._awaits_answer and not fresh:
             raise NegotiationError(
                 "glare", "This offer crossed one of the server's: answer that one, then offer again if still needed."
             )
@@ -154,7 +158,9 @@ class Peer:
             self._restart(Transport(self._node, self, log=self._log, credentials=credentials))
         elif renew:
             self._transport.restart_ice(credentials)
+        self._offered = None
         self._apply(session, sources)
+        self._schedule_offer()
         return sdp.write(answer)
 
     def handle_answer(self, text: str) -> None:
@@ -164,7 +170,7 @@ class Peer:
             raise NegotiationError("unexpected-answer", "There is no offer of the server that waits for an answer.")
         offered, other_client = self._offered, self._is_other_client(answer)
         session = negotiation.accept_answer(offered, answer)
-        self._offered = None
+        self._offered, self._awaits_answer = None, False
         self._cancel_timer()
         if other_client:
             # A page that was loaded anew has answered an offer for its predecessor: same session, new association.
@@ -179,7 +185,7 @@ class Peer:
     def set_tracks(self, tracks: Sequence[UpTrack]) -> None:
         """Let the client receive exactly these. Offers follow by themselves, several changes in one."""
         self._wanted = {track.key: track for track in tracks}
-        self._tracks.attach(self._session, self._wanted)
+        self._deliver()
         self._schedule_offer()
 
     def assign(self, assignment: Mapping[str, UpTrack | None]) -> None:
@@ -189,12 +195,13 @@ class Peer:
                 self._assigned.pop(mid, None)
             else:
                 self._assigned[mid] = track
-        self._tracks.assign(assignment)
+        if self._transport.is_up:
+            self._tracks.assign(assignment)
 
     def resume(self) -> None:
         """The client has a new signalling connection: what it may have missed is sent again."""
-        if self._offered is not None:
-            self._listener.on_offer(self._offer_sdp)
+        if self._awaits_answer:
+            self._send_offer()
         else:
             self._schedule_offer()
 
@@ -206,6 +213,8 @@ class Peer:
             gone = self._tracks.close()
             self._transport.close()
             self._tell_removed(gone)
+            self._session, self._offered = Session(), None
+            self._release_unused_ssrcs()
             self._node.release_ssrc(self._feedback.ssrc)
 
     def _local(self, credentials: tuple[str, str]) -> Local:
@@ -215,8 +224,20 @@ class Peer:
             fingerprint=self._node.certificate.fingerprint,
             candidates=tuple(candidate.to_sdp() for candidate in self._node.candidates),
             session_id=self._session_id,
-            new_ssrc=self._node.new_ssrc,
+            new_ssrc=self._new_ssrc,
         )
+
+    def _new_ssrc(self) -> int:
+        ssrc = self._node.new_ssrc()
+        self._ssrcs.add(ssrc)
+        return ssrc
+
+    def _release_unused_ssrcs(self) -> None:
+        sessions = [self._session, self._offered or Session()]
+        used = {section.ssrc for session in sessions for section in session.sections}
+        for ssrc in self._ssrcs - used:
+            self._node.release_ssrc(ssrc)
+        self._ssrcs &= used
 
     def _offerable(self) -> list[Track]:
         return [
@@ -250,11 +271,17 @@ class Peer:
         if session.remote is not None:
             self._transport.connect(session.remote)
         came, gone = self._tracks.apply(session, sources)
-        self._tracks.attach(session, self._wanted)
-        self._tracks.assign(self._assigned)
+        self._release_unused_ssrcs()
+        self._deliver()
         self._tell_removed(gone)
         for up_track in came:
             self._listener.on_up_track_added(up_track)
+
+    def _deliver(self) -> None:
+        """Let m-sections carry their tracks as soon as there are keys: a keyframe that came before would be lost."""
+        if self._transport.is_up:
+            self._tracks.attach(self._session, self._wanted)
+            self._tracks.assign(self._assigned)
 
     def _tell_removed(self, up_tracks: Sequence[UpTrack]) -> None:
         for up_track in up_tracks:
@@ -271,7 +298,7 @@ class Peer:
         self._tell_removed(gone)
 
     def _schedule_offer(self) -> None:
-        if self._closed or self._slot_mode or self._timer is not None or self._offered is not None:
+        if self._closed or self._slot_mode or self._timer is not None:
             return
         if negotiation.changes_needed(self._session, self._offerable()):
             at = max(self._loop.time() + OFFER_DELAY_S, self._not_before)
@@ -284,15 +311,21 @@ class Peer:
             return
         local = self._local(self._transport.credentials)
         self._offered, offer = negotiation.make_offer(self._session, tracks, local=local)
+        self._release_unused_ssrcs()
         self._offer_sdp = sdp.write(offer)
-        self._timer = self._loop.call_later(ANSWER_TIMEOUT_S, self._give_up_offer)
+        self._send_offer()
+
+    def _send_offer(self) -> None:
+        self._cancel_timer()
+        self._awaits_answer = True
+        self._timer = self._loop.call_later(ANSWER_TIMEOUT_S, self._stop_waiting)
         self._listener.on_offer(self._offer_sdp)
 
-    def _give_up_offer(self) -> None:
+    def _stop_waiting(self) -> None:
+        """Let the client make offers again; its answer still counts, should it come before anything else does."""
+        self._log.warning("offer not answered", seconds=ANSWER_TIMEOUT_S)
         self._timer = None
-        if self._offered is not None:
-            self._log.warning("offer not answered", seconds=ANSWER_TIMEOUT_S)
-            self._offered = None
+        self._awaits_answer = False
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:
@@ -338,6 +371,9 @@ class Peer:
         if state is TransportState.CLOSED:
             # The client closed its peer connection; it may come back with another one.
             self._restart(Transport(self._node, self, log=self._log))
+            self._release_unused_ssrcs()
+        elif state is TransportState.CONNECTED:
+            self._deliver()
         self._listener.on_connection_state(state.value)
 
 

@@ -55,16 +55,19 @@ class Tracks:
             self._end_down_track(mid)
         came = []
         for mid, section in live.items():
-            extension_ids = {e.uri: e.id for e in section.extensions if e.uri != MID_EXTENSION}
+            extensions = [e for e in section.extensions if e.uri != MID_EXTENSION]
             if section.client_sends:
                 if mid not in self.up:
                     self.up[mid] = self._new_up_track(section, sources.get(mid))
                     came.append(self.up[mid])
-                self.up[mid].configure(section.codecs, extension_ids)
+                self.up[mid].configure(section.codecs, {e.uri: e.id for e in extensions})
             if section.sending is not None:
                 down_track = self.down.get(mid) or self._new_down_track(section)
                 down_track.cname = section.sending.cname
-                down_track.configure(section.codecs if section.client_receives else (), extension_ids)
+                down_track.configure(
+                    section.codecs if section.client_receives else (),
+                    {e.uri: e.id for e in extensions if e.direction not in ("sendonly", "inactive")},
+                )
         self._transport.router.configure(
             by_mid=self.up,
             by_signalled_ssrc={ssrc: self.up[mid] for mid in self.up for ssrc in live[mid].client_ssrcs},
@@ -124,5 +127,4 @@ class Tracks:
         down_track = self.down.pop(mid)
         down_track.detach()
         del self.down_by_ssrc[down_track.ssrc]
-        self._node.release_ssrc(down_track.ssrc)
         self._owner.on_down_track_ended(down_track.ssrc)

@@ -95,6 +95,11 @@ class Transport:
         return self.agent.local_ufrag, self.agent.local_pwd
 
     @property
+    def is_up(self) -> bool:
+        """Whether there are keys to send with."""
+        return self.egress.session is not None
+
+    @property
     def is_dead(self) -> bool:
         """Whether nothing can bring this association up any more; ICE alone can recover from silence."""
         return self.state in (TransportState.FAILED, TransportState.CLOSED) and self._inbound is None
