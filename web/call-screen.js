@@ -201,10 +201,16 @@ export class CallScreen {
    * @param {boolean} fatal
    */
   #refused(message, fatal) {
-    this.#view.notices.set("refused", {
+    const { notices } = this.#view;
+    notices.set("refused", {
       glyph: "warning",
       title: fatal ? "notice.refused" : "notice.refused.screen",
       detail: message,
+      action: fatal ? "prejoin.again" : undefined,
+      onAction: () => {
+        notices.set("refused", null);
+        this.#call.renew();
+      },
       closable: true,
       grave: true,
     });

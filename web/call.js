@@ -104,6 +104,13 @@ export class Call {
     this.#signaling.retryNow();
   }
 
+  /** Give up the peer connection and make another. Without signalling the next room-state does this. */
+  renew() {
+    if (this.#joined) this.#connect();
+    else this.#disconnect();
+    this.#options.events.onChange();
+  }
+
   /**
    * The device's track changed (LocalMedia's onTrack).
    * @param {"microphone" | "camera"} input
@@ -199,7 +206,8 @@ export class Call {
    */
   async #onError(code, message, request) {
     console.warn(`The server refused ${request ?? "a message"}: ${code}: ${message}`);
-    if (request === "offer") await this.#peer?.handleRefusal(code, message);
+    if (code === "internal") this.#health?.broken();
+    else if (request === "offer") await this.#peer?.handleRefusal(code, message);
   }
 
   /** Make a peer connection, in place of the one that there may be. */
@@ -211,7 +219,7 @@ export class Call {
         this.#unreachable = true;
         events.onChange();
       },
-      onRenew: () => this.#renew(),
+      onRenew: () => this.renew(),
     });
     const peer = new Peer(this.#iceServers, (message) => this.#signaling.send(message), {
       onState: (state) => {
@@ -240,13 +248,6 @@ export class Call {
     this.#toldMuted.clear();
     peer.start(media.tracks.microphone, media.tracks.camera, { codec: this.#options.codec });
     if (this.screen.stream) peer.startScreen(this.screen.stream);
-  }
-
-  /** The connection is beyond hope. Without signalling the next room-state does this. */
-  #renew() {
-    if (this.#joined) this.#connect();
-    else this.#disconnect();
-    this.#options.events.onChange();
   }
 
   #disconnect() {

@@ -2,6 +2,8 @@
 const UNREACHABLE_MS = 10_000;
 /** A lost path often comes back by itself (Wi-Fi roams); after this long a new connection is quicker. */
 const DISCONNECTED_MS = 5_000;
+/** The server is at fault: a while later it may be well again. */
+const FAULT_MS = 5_000;
 /** How long a connection that does not come up is left trying before a fresh one takes its place. */
 const GIVE_UP_MS = 20_000;
 
@@ -43,6 +45,12 @@ export class Health {
     } else if (state === "disconnected") {
       this.#after(DISCONNECTED_MS, () => this.#listener.onRenew());
     }
+  }
+
+  /** The server gave up this connection for a fault of its own. */
+  broken() {
+    this.stop();
+    this.#after(FAULT_MS, () => this.#listener.onRenew());
   }
 
   stop() {

@@ -128,7 +128,7 @@ export class LocalMedia {
     const stream = await this.#ask({ ...microphone, ...camera });
     this.#take("microphone", stream.getAudioTracks()[0]);
     this.#take("camera", stream.getVideoTracks()[0]);
-    await this.refreshDevices();
+    void this.refreshDevices(); // not awaited: Firefox lists devices only once the page has the focus
   }
 
   /** @param {Input} input */
@@ -144,7 +144,7 @@ export class LocalMedia {
       console.info("getUserMedia:", error);
       this.#fail(input, problemOf(error));
     }
-    await this.refreshDevices();
+    void this.refreshDevices();
   }
 
   /** @param {MediaStreamConstraints} constraints */

@@ -11,7 +11,7 @@ const SLOT_PAIRS = 16;
 /** Video m-sections beyond the pairs: screens and second cameras. */
 const EXTRA_VIDEO_SLOTS = 4;
 /** The server answers an offer within milliseconds; after this long the connection to it is only a semblance. */
-const ANSWER_MS = 15_000;
+const ANSWER_MS = 8_000;
 /** Text has to stay readable: enough for 1080p at a few frames a second. */
 const SCREEN_BITRATE = 2_500_000;
 
@@ -171,13 +171,14 @@ export class Peer {
       this.#listener.onRefused(code, message, true);
       return;
     }
-    await this.#pc.setLocalDescription({ type: "rollback" }).catch(ignoreWhenClosed);
+    // Withdrawn before the rollback, so that what the browser offers after it is what the server accepted before.
     this.stopScreen();
     for (const [source, transceiver] of this.#sending) {
-      if (transceiver.mid !== null) continue;
-      transceiver.stop(); // or the browser would offer it again at once
+      if (transceiver.currentDirection !== null) continue;
+      transceiver.stop();
       this.#sending.delete(source);
     }
+    await this.#pc.setLocalDescription({ type: "rollback" }).catch(ignoreWhenClosed);
     this.#listener.onRefused(code, message, false);
   }
 

@@ -143,7 +143,7 @@ export class CallView {
     );
     return h(
       "footer",
-      { class: "controls", role: "toolbar", label: "controls" },
+      { class: "controls", role: "group", label: "controls" },
       this.#microphone.element,
       this.#camera.element,
       this.#screen?.element ?? null,

@@ -55,44 +55,42 @@ export function deviceChoice(media, speakerId, onSpeaker) {
     },
     update() {
       for (const { select, choice, list } of selects) {
-        const used = choice === "speakerId" ? speakerId : usedDevice(media, choice);
-        const input = choice === "microphoneId" ? "microphone" : "camera";
-        const blocked = choice !== "speakerId" && ["denied", "insecure"].includes(media.problems[input] ?? "");
-        fill(select, media.devices[list], used, blocked ? "settings.blocked" : "settings.none");
+        const devices = known(media.devices[list]);
+        if (choice === "speakerId") {
+          // Chromium lists the system's choice itself, as "default".
+          const hasDefault = devices.length === 0 || devices.some(({ value }) => value === "default");
+          if (!hasDefault) devices.unshift({ value: "", text: t("settings.default") });
+          fill(select, devices, speakerId, t("settings.default"));
+        } else {
+          const input = choice === "microphoneId" ? "microphone" : "camera";
+          const used = media.tracks[input];
+          const blocked = ["denied", "insecure"].includes(media.problems[input] ?? "");
+          // A device can be open without being listed: Firefox keeps the list to itself for a while.
+          const none = used?.label || t(blocked ? "settings.blocked" : "settings.none");
+          fill(select, devices, used?.getSettings().deviceId ?? media.options[choice], none);
+        }
       }
     },
   };
 }
 
-/**
- * The device that is open, which need not be the one that was asked for.
- * @param {LocalMedia} media
- * @param {"microphoneId" | "cameraId"} choice
- */
-function usedDevice(media, choice) {
-  const track = choice === "microphoneId" ? media.tracks.microphone : media.tracks.camera;
-  return track?.getSettings().deviceId ?? media.options[choice];
-}
+/** @param {MediaDeviceInfo[]} devices */
+const known = (devices) =>
+  devices.map(({ deviceId, label }, i) => ({ value: deviceId, text: label || t("settings.nameless", { count: i + 1 }) }));
 
 /**
  * @param {HTMLSelectElement} select
- * @param {MediaDeviceInfo[]} devices
+ * @param {{ value: string, text: string }[]} devices
  * @param {string} chosen
- * @param {Key} none what to say when there is none to choose
+ * @param {string} none what to say when there is none to choose
  */
 function fill(select, devices, chosen, none) {
-  const options = devices.map(({ deviceId, label }, index) => ({
-    value: deviceId,
-    text: label || t("settings.nameless", { count: index + 1 }),
-  }));
-  if (!devices.some(({ deviceId }) => deviceId === "default") && select.dataset.choice === "speakerId") {
-    options.unshift({ value: "", text: t("settings.default") });
-  }
-  if (options.length === 0) options.push({ value: "", text: t(none) });
+  const options = devices.length > 0 ? devices : [{ value: "", text: none }];
   select.disabled = devices.length === 0;
   const same =
     options.length === select.options.length &&
     options.every(({ value, text }, i) => select.options[i]?.value === value && select.options[i]?.text === text);
+  // Made anew only when it changes: it may be open.
   if (!same) select.replaceChildren(...options.map(({ value, text }) => h("option", { value }, text)));
   select.value = options.some(({ value }) => value === chosen) ? chosen : options[0]?.value ?? "";
 }

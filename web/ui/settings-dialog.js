@@ -60,6 +60,7 @@ export function settingsDialog(media, onSpeaker) {
       if (element.open) return;
       meter = microphoneMeter(media); // runs only while somebody looks at it
       devices.addMeter(meter.element);
+      devices.update();
       void media.refreshDevices();
       element.showModal();
     },
