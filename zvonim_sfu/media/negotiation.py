@@ -34,8 +34,6 @@ HOP_BY_HOP: Final = frozenset(
 )
 _PROTOCOLS: Final = frozenset({"UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF"})
 _HASHES: Final = frozenset({"sha-256", "sha-384", "sha-512"})
-# Chromium keeps the ids of an offer that it rolled back; ids from here on never meet one that it picks itself.
-_FIRST_OWN_EXTENSION_ID: Final = 16
 _DISCARD_PORT: Final = 9  # JSEP: the port of an m= line whose address is told by candidates
 
 
@@ -125,12 +123,12 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
         section if _wanted(section.sending, wanted) else replace(section, sending=None) for section in session.sections
     ]
     placed = {section.sending.key for section in sections if section.sending is not None}
-    extension_ids, known = dict(session.extension_ids), dict(session.codecs)
+    known = dict(session.codecs)
     for track in tracks:
         if track.key in placed:
             continue
         codecs = codec_table.renumber(track.codecs, known)
-        extensions = _number_extensions(track.extensions, extension_ids)
+        extensions = _known_extensions(track.extensions, session.extension_ids)
         index = next((i for i, section in enumerate(sections) if _is_free(section, track.kind)), len(sections))
         if index == len(sections):
             mid = _new_mid(sections)
@@ -146,7 +144,7 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
             sending=_sending(track),
             ssrc=section.ssrc or local.new_ssrc(),
         )
-    offered = Session(tuple(sections), session.remote, session.version + 1, extension_ids, known)
+    offered = Session(tuple(sections), session.remote, session.version + 1, session.extension_ids, known)
     return offered, _describe(offered, local, setup="actpass")
 
 
@@ -277,16 +275,13 @@ def _new_mid(sections: Sequence[Negotiated]) -> str:
     return next(mid for n in range(len(sections) + 1) if (mid := f"s{n}") not in used)
 
 
-def _number_extensions(uris: Iterable[str], extension_ids: dict[str, int]) -> tuple[Extension, ...]:
-    used = set(extension_ids.values())
-    free = (n for n in range(_FIRST_OWN_EXTENSION_ID, 256) if n not in used)  # a two-byte header's (RFC 8285)
-    extensions = []
-    for uri in uris:
-        id_ = extension_ids.get(uri) or next(free, None)
-        if id_ is not None:
-            extension_ids[uri] = id_
-            extensions.append(Extension(id_, uri))
-    return tuple(extensions)
+def _known_extensions(uris: Iterable[str], extension_ids: dict[str, int]) -> tuple[Extension, ...]:
+    """Those that the client has numbered itself; no number of the server's own is safe with every browser.
+
+    Chromium keeps the ids of an offer that it rolled back, and refuses one of them that means something else; ids that
+    it never uses, from 15 on, need two-byte headers (RFC 8285 section 4.3), which Firefox 153 refuses.
+    """
+    return tuple(Extension(extension_ids[uri], uri) for uri in uris if uri in extension_ids)
 
 
 def _merge_codecs(old: tuple[Codec, ...], new: tuple[Codec, ...]) -> tuple[Codec, ...]:
