@@ -2,6 +2,7 @@ import { Call } from "./call.js";
 import { LevelMeter } from "./level.js";
 import { loadPreferences, saveCall, savePreferences } from "./settings.js";
 import { buildTiles, LocalPictures } from "./tiles.js";
+import { WakeLock } from "./wake-lock.js";
 import { CallView } from "./ui/call-view.js";
 import { announce } from "./ui/notices.js";
 import { shownProblems } from "./ui/problems.js";
@@ -39,6 +40,7 @@ export class CallScreen {
   #call;
   #pictures = new LocalPictures();
   #level = new LevelMeter();
+  #wakeLock = new WakeLock();
   #timers;
   #updating = false;
   /** @type {Set<string>} problems that were shown, here or before the call: closed, they do not come back by themselves */
@@ -56,6 +58,10 @@ export class CallScreen {
       onScreen: () => void this.#toggleScreen(),
       onLeave: () => void this.#leave(),
       onSpeaker: (deviceId) => void this.#call.playback.setSpeaker(deviceId),
+      onInputFailed: () => {
+        this.#seen.clear(); // closed or not, now it is asked for
+        this.#changed();
+      },
     });
     this.#call = new Call({
       ...options,
@@ -266,6 +272,7 @@ export class CallScreen {
     window.removeEventListener("languagechosen", this.#onLanguage);
     saveCall(null);
     this.#level.close();
+    this.#wakeLock.close();
     this.#pictures.clear();
     this.#view.close();
     this.#options.onEnd(reason, detail, this.#call.userId);

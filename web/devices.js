@@ -42,13 +42,13 @@ export const canShareScreen = () => canCapture() && "getDisplayMedia" in navigat
 export const canChooseSpeaker = () => "setSinkId" in HTMLMediaElement.prototype;
 
 /**
- * @param {string} deviceId preferred; another is taken when it is gone
+ * @param {string} deviceId this and no other; "": whichever the browser likes
  * @param {boolean} original without the browser's processing, for music and for measurements
  * @returns {MediaTrackConstraints}
  */
 export function microphoneConstraints(deviceId, original) {
   return {
-    ...(deviceId && { deviceId: { ideal: deviceId } }),
+    ...(deviceId && { deviceId: { exact: deviceId } }),
     echoCancellation: !original,
     noiseSuppression: !original,
     autoGainControl: !original,
@@ -56,13 +56,13 @@ export function microphoneConstraints(deviceId, original) {
 }
 
 /**
- * @param {string} deviceId preferred
+ * @param {string} deviceId this and no other; "": the one that faces the person
  * @param {number} height lines
  * @returns {MediaTrackConstraints}
  */
 export function cameraConstraints(deviceId, height) {
   return {
-    ...(deviceId ? { deviceId: { ideal: deviceId } } : { facingMode: { ideal: "user" } }),
+    ...(deviceId ? { deviceId: { exact: deviceId } } : { facingMode: { ideal: "user" } }),
     width: { ideal: Math.round((height * 16) / 9) },
     height: { ideal: height },
     frameRate: { ideal: 30, max: 30 },

@@ -11,7 +11,20 @@ import { Prejoin } from "./ui/prejoin.js";
  * @import { Ending } from "./ui/end.js"
  */
 
-/** Which page is shown: start page, the page before a call, the call, the page after it. */
+/**
+ * Which page is shown: start page, the page before a call, the call, the page after it.
+ *
+ * What tests and style sheets may rely on in the page (query parameters: see settings.js):
+ *   #app[data-state=home|prejoin|call|ended|error]
+ *   #app[data-connection=connecting|connected|reconnecting|unreachable]   in the call
+ *   #app[data-ending=left|replaced|room-full|server-full|invalid|refused|unsupported]   after it
+ *   [data-participant=USER_ID][data-source=camera|screen]   a tile: [data-muted=true|false], [data-camera=on|off],
+ *     [data-video=playing|none], [data-speaking=true|false], [data-online=true|false], the name in .tile-name; the
+ *     participant's own tiles have the class tile-local
+ *   #new-call #code #enter-code   #name #join   #toggle-microphone #toggle-camera (aria-pressed: on)
+ *   #share-screen (aria-pressed: shared) #copy-link #settings #leave   #again
+ *   [data-notice=reconnecting|unreachable|playback|refused|screen|device|problem-both|problem-camera|problem-microphone]
+ */
 
 const root = /** @type {HTMLElement} */ (document.getElementById("app"));
 const query = parseQuery(location.search);

@@ -142,7 +142,14 @@ export class LocalMedia {
       this.#take(input, stream.getTracks()[0]);
     } catch (error) {
       console.info("getUserMedia:", error);
-      this.#fail(input, problemOf(error));
+      const choice = input === "microphone" ? "microphoneId" : "cameraId";
+      const problem = problemOf(error);
+      if (problem === "not-found" && this.options[choice]) {
+        this.options[choice] = ""; // what was chosen once is not plugged in today
+        await this.#open(input);
+        return;
+      }
+      this.#fail(input, problem);
     }
     void this.refreshDevices();
   }

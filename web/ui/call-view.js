@@ -21,6 +21,7 @@ const COPIED_MS = 2_000;
  * @property {() => void} onScreen share the screen, or stop
  * @property {() => void} onLeave
  * @property {(deviceId: string) => void} onSpeaker
+ * @property {() => void} onInputFailed microphone or camera was to be turned on and could not
  */
 
 /**
@@ -60,8 +61,8 @@ export class CallView {
     this.#media = media;
     this.#stage = new Stage(invitation());
     this.#settings = settingsDialog(media, listener.onSpeaker);
-    this.#microphone = inputToggle("microphone", media);
-    this.#camera = inputToggle("camera", media);
+    this.#microphone = inputToggle("microphone", media, listener.onInputFailed);
+    this.#camera = inputToggle("camera", media, listener.onInputFailed);
     this.#screen = screenToggle(listener.onScreen);
     this.#stopShortcuts = listenForShortcuts({
       m: () => this.#microphone.element.click(),

@@ -45,7 +45,9 @@ export function settingsDialog(media, onSpeaker) {
   );
   close.onclick = () => element.close();
   // A click on the backdrop lands on the dialog itself, one on its content does not.
-  element.onclick = (event) => event.target === element && element.close();
+  element.addEventListener("click", (event) => {
+    if (event.target === element) element.close();
+  });
 
   /** @type {ReturnType<typeof microphoneMeter> | null} */
   let meter = null;

@@ -60,10 +60,14 @@ const SCREEN_LOOK = {
  * Microphone or camera on and off: the button keeps its name, `aria-pressed` tells the state.
  * @param {Input} input
  * @param {LocalMedia} media
+ * @param {() => void} [onFailed] it was to be turned on and could not
  * @returns {Toggle}
  */
-export function inputToggle(input, media) {
-  return toggle(LOOKS[input], () => void media.set(input, !media.isOn(input)));
+export function inputToggle(input, media, onFailed) {
+  return toggle(LOOKS[input], async () => {
+    await media.set(input, !media.isOn(input));
+    if (media.problems[input]) onFailed?.();
+  });
 }
 
 /**
