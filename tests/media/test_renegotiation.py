@@ -20,7 +20,7 @@ from tests.media.support import (
 )
 from tests.support.captures import offer
 from zvonim_sfu.media.negotiation import accept_answer, answer, changes_needed, make_offer
-from zvonim_sfu.media.sdp import Codec, Description, Extension, Section, parse
+from zvonim_sfu.media.sdp import Codec, Description, Extension, Section, parse, write
 from zvonim_sfu.media.session import NegotiationError, Session
 
 if TYPE_CHECKING:
@@ -85,6 +85,12 @@ def test_a_section_that_falls_free_is_used_for_the_next_track() -> None:
     session, offered = make_offer(session, [track("cy/camera"), track("bob/microphone", "audio")], local=local())
     assert [(s.mid, s.msid) for s in offered.sections] == [("s0", ("cy", "camera")), ("s1", ("bob", "microphone"))]
     assert session.sections[0].ssrc == first
+
+
+def test_a_rejected_data_section_keeps_its_format_in_later_offers() -> None:
+    session = joined(parse(offer("firefox-data-channel")))
+    _, offered = make_offer(session, [track("bob/camera")], local=local())
+    assert "m=application 0 UDP/DTLS/SCTP webrtc-datachannel" in write(offered)
 
 
 def test_new_sections_never_take_a_mid_of_the_client() -> None:

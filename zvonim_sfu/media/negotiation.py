@@ -74,7 +74,16 @@ def answer(
         codecs = codec_table.supported(section.codecs)
         if section.rejected or not codecs:
             # A track that was sent here counts as refused, and is not offered again and again.
-            sections.append(Negotiated(section.kind, section.protocol, section.mid, stopped=True, sending=sending))
+            sections.append(
+                Negotiated(
+                    section.kind,
+                    section.protocol,
+                    section.mid,
+                    stopped=True,
+                    formats=section.formats,
+                    sending=sending,
+                )
+            )
             continue
         stream = mine.stream if mine is not None else -1
         if slot_mode:
@@ -162,7 +171,8 @@ def accept_answer(offered: Session, answer: Description) -> Session:
         codecs = codec_table.supported(theirs.codecs)
         if mine.stopped or theirs.rejected or not codecs:
             # `sending` stays, so that a track that this client refuses is not offered to it again and again.
-            sections.append(Negotiated(mine.kind, mine.protocol, mine.mid, stopped=True, sending=mine.sending))
+            stopped = Negotiated(mine.kind, mine.protocol, mine.mid, stopped=True, formats=mine.formats)
+            sections.append(replace(stopped, sending=mine.sending))
             continue
         accepted = {(extension.id, extension.uri) for extension in theirs.extensions}
         sections.append(
@@ -308,7 +318,7 @@ def _describe(session: Session, local: Local, *, setup: str) -> Description:
     with_candidates = {*live[:1], *live[-1:]}
     for agreed in session.sections:
         if agreed.stopped:
-            sections.append(Section(agreed.kind, 0, agreed.protocol, agreed.mid))
+            sections.append(Section(agreed.kind, 0, agreed.protocol, agreed.mid, agreed.formats))
             continue
         sending = agreed.sending if agreed.client_receives else None
         sections.append(

@@ -193,7 +193,7 @@ def _parse_media_line(line: str) -> tuple[str, int, str, tuple[str, ...]]:
     parts = line[2:].split()
     if len(parts) < 4:
         raise SdpError("An m= line is malformed.")
-    if not (_WORD.match(parts[0]) and _WORD.match(parts[2])):
+    if not all(_WORD.match(part) for part in parts):
         raise SdpError("An m= line is malformed.")
     return parts[0], _number(parts[1], "the port of an m= line", 65535), parts[2], tuple(parts[3:])
 

@@ -63,6 +63,8 @@ class Negotiated:
     protocol: str
     mid: str
     stopped: bool = False
+    formats: tuple[str, ...] = ()
+    "In a stopped section: those of the offer, which are repeated. Firefox insists on that of data channels."
     codecs: tuple[Codec, ...] = ()
     extensions: tuple[Extension, ...] = ()
     "Directions are those of the client's lines."
