@@ -92,7 +92,6 @@ export const en = {
 
   "notice.reconnecting": "Connection to the server lost",
   "notice.reconnecting.text": { one: "Next attempt in {count} second.", other: "Next attempt in {count} seconds." },
-  "notice.reconnecting.now": "Trying to reach the server…",
   "notice.retry": "Try now",
   "notice.unreachable": "Media port unreachable",
   "notice.unreachable.text":

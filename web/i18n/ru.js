@@ -111,7 +111,6 @@ export const ru = {
     many: "Следующая попытка через {count} секунд.",
     other: "Следующая попытка через {count} секунды.",
   },
-  "notice.reconnecting.now": "Пробуем связаться с сервером…",
   "notice.retry": "Сейчас",
   "notice.unreachable": "Медиапорт недоступен",
   "notice.unreachable.text":

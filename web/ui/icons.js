@@ -23,7 +23,6 @@ const PATHS = {
   warning: "M12 4 2.8 19.500h18.400L12 4ZM12 10v4.500M12 17v.2",
   sound: "M4 9.500v5h3.500L12 18.500v-13L7.5 9.500H4ZM15.5 9a4 4 0 0 1 0 6M18 6.500a7.5 7.5 0 0 1 0 11",
   plus: "M12 5v14M5 12h14",
-  arrow: "M5 12h14M13 6l6 6-6 6",
 };
 
 /** @typedef {keyof typeof PATHS} IconName */
