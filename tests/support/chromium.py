@@ -79,9 +79,9 @@ class ChromiumBrowser:
         self.browser = browser
         self.pid = pid
 
-    async def new_tab(self, *, preload: str | None = None, permissions: Sequence[str] | None = None) -> ChromiumTab:
+    async def new_tab(self, *, preload: str | None = None) -> ChromiumTab:
         """Open a tab; `preload` is a script that runs in each page before the page's own."""
-        context = await self.browser.new_context(viewport={"width": 960, "height": 600}, permissions=permissions)
+        context = await self.browser.new_context(viewport={"width": 960, "height": 600})
         context.set_default_timeout(NAVIGATION_TIMEOUT_MS)
         if preload is not None:
             await context.add_init_script(preload)
