@@ -162,6 +162,7 @@ def test_a_section_that_the_client_pauses_is_no_missing_codec() -> None:
     publisher.send_frame(2)
     assert len(subscriber.sent) == 1
     assert subscriber.unsupported == []
+    assert publisher.requests == []
     subscriber.down_track.configure([VP8], {})
     publisher.send_frame(3, 1.0)
     assert publisher.requests[-1] == (1, True)

@@ -35,7 +35,8 @@ async def test_it_connects_and_says_so_once() -> None:
 async def test_it_is_the_dtls_client_of_who_wants_to_be_the_server() -> None:
     async with open_call() as call:
         ann, bob = call.join("ann"), call.join("bob")
-        await publish(ann, camera(setup="passive"))
+        async with asyncio.timeout(0.9):  # no flight has to be repeated, the first repetition comes after a second
+            await publish(ann, camera(setup="passive"))
         await watch(bob, ann.up)
         ann.client.send_rtp(rtp(1, payload=KEYFRAME))
         await until(lambda: len(bob.client.rtp) == 1)

@@ -117,7 +117,8 @@ class DownTrack:
             # Another decoder, which needs a keyframe to begin with. Else the picture goes on.
             self._payload_type = payload_type
             self._layer = None
-            up_track.need_keyframe()
+            if codec is not None:
+                up_track.need_keyframe()
         # Without any codec the subscriber has only paused this m-section.
         unsupported = (up_track, up_track.codec.key) if codec is None and self._codecs else None
         if unsupported is not None and unsupported != self._unsupported:

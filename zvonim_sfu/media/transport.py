@@ -78,6 +78,7 @@ class Transport:
         self._inbound: SrtpSession | None = None
         self._dtls: Dtls | None = None
         self._task: asyncio.Task[None] | None = None
+        self._reached = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         node.udp.add(self.agent)
 
@@ -111,6 +112,8 @@ class Transport:
     async def _run(self, dtls: Dtls, remote: Remote) -> None:
         try:
             async with asyncio.timeout(CONNECT_TIMEOUT_S):
+                # As DTLS client the server would speak first, to nobody, and try again after a second.
+                await self._reached.wait()
                 sessions = await dtls.handshake(remote.fingerprints)
             self._inbound, self.egress.session = sessions.inbound, sessions.outbound
             self._log.info("transport connected", profile=sessions.profile, address=self._address())
@@ -161,6 +164,7 @@ class Transport:
     def on_path(self, path: Path) -> None:
         """Send by this path from now on (called by the ICE agent)."""
         self.egress.path = path
+        self._reached.set()
 
     def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
         """Send one compound packet; dropped while the association is not up."""
