@@ -114,7 +114,6 @@ class IceAgent:
         """
         self.local_ufrag, self.local_pwd = credentials
         self.remote = None
-        self._nominated = False
 
     def handle_check(self, check: Check, path: Path, now: float) -> bytes | None:
         """Answer a check that names this agent; None, and no effect, if it is not authentic.
