@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 import structlog
 
-from tests.media.raw_client import RawClient
+from tests.media.raw_client import RawClient, camera
+from tests.media.support import refusal
+from zvonim_sfu.media import peer as peer_module
 from zvonim_sfu.media.node import MediaNode
 from zvonim_sfu.media.peer import Peer
 
@@ -143,3 +145,22 @@ async def open_call() -> AsyncIterator[Call]:
         yield call
     finally:
         await call.close()
+
+
+def code(participant: Participant[RawClient], text: str, *, is_answer: bool = False) -> str:
+    """The code with which a description is refused."""
+    peer = participant.peer
+    return refusal(lambda: peer.handle_answer(text) if is_answer else peer.handle_offer(text, {}))
+
+
+async def two_cameras(call: Call) -> tuple[Participant[RawClient], Participant[RawClient]]:
+    """Ann and Bob, who publish a picture each."""
+    ann, bob = call.join("ann"), call.join("bob")
+    await publish(ann, camera())
+    await publish(bob, camera())
+    return ann, bob
+
+
+async def settle() -> None:
+    """Wait longer than an offer of the server takes."""
+    await asyncio.sleep(peer_module.FIRST_OFFER_DELAY_S + peer_module.OFFER_DELAY_S)

@@ -1,4 +1,4 @@
-"""Who offers when, what happens to the offers, and what is left of a connection that ends."""
+"""Who offers when, and what happens to the offers."""
 
 from __future__ import annotations
 
@@ -8,36 +8,15 @@ import re
 import pytest
 from structlog.testing import capture_logs
 
-from tests.media.calls import Call, Participant, open_call, publish, remains, watch
+from tests.media.calls import code, open_call, publish, remains, settle, two_cameras, watch
 from tests.media.flows import KEYFRAME
 from tests.media.raw_client import RawClient, camera, microphone
-from tests.media.support import refusal, rtp
+from tests.media.support import rtp
 from tests.support.captures import offer, offer_names
 from tests.support.eventually import until
 from zvonim_sfu.media import peer as peer_module
-from zvonim_sfu.media.node import MediaNode
 from zvonim_sfu.media.sdp import parse
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.rtp.rtcp import Bye
-
-
-def code(participant: Participant[RawClient], text: str, *, is_answer: bool = False) -> str:
-    """The code with which a description is refused."""
-    peer = participant.peer
-    return refusal(lambda: peer.handle_answer(text) if is_answer else peer.handle_offer(text, {}))
-
-
-async def call_with_two_cameras(call: Call) -> tuple[Participant[RawClient], Participant[RawClient]]:
-    ann, bob = call.join("ann"), call.join("bob")
-    await publish(ann, camera())
-    await publish(bob, camera())
-    return ann, bob
-
-
-async def settle(participant: Participant[RawClient]) -> None:
-    """Wait longer than an offer of the server takes."""
-    await asyncio.sleep(peer_module.FIRST_OFFER_DELAY_S + peer_module.OFFER_DELAY_S)
-
 
 # Offers of the server
 
@@ -45,36 +24,36 @@ async def settle(participant: Participant[RawClient]) -> None:
 @pytest.mark.asyncio
 async def test_changes_of_a_moment_are_one_offer() -> None:
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         watcher = call.join("watcher")
         for tracks in ([], [ann.up], [bob.up], [ann.up, bob.up]):
             watcher.peer.set_tracks(tracks)
         sections = parse(await watcher.next_offer()).sections
         assert [s.msid for s in sections] == [("ann", "camera"), ("bob", "camera")]
-        await settle(watcher)
+        await settle()
         assert watcher.offers.empty()
 
 
 @pytest.mark.asyncio
 async def test_a_change_that_is_taken_back_is_no_offer() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.set_tracks([ann.up])
         watcher.peer.set_tracks([])
-        await settle(watcher)
+        await settle()
         assert watcher.offers.empty()
 
 
 @pytest.mark.asyncio
 async def test_a_newcomer_may_offer_first() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.set_tracks([ann.up])
         # Its own offer makes room for the track, so that the server has nothing to offer.
         await publish(watcher, camera("0", "sendrecv"))
-        await settle(watcher)
+        await settle()
         assert watcher.offers.empty()
         assert [s.mid for s in watcher.peer._session.sections if s.sending] == ["0"]
         patient = call.join("patient")
@@ -87,7 +66,7 @@ async def test_a_newcomer_may_offer_first() -> None:
 @pytest.mark.asyncio
 async def test_what_a_clients_offer_has_no_room_for_is_offered() -> None:
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         ann.peer.set_tracks([bob.up])
         offered = await ann.next_offer()
         assert [(s.mid, s.direction) for s in parse(offered).sections] == [("0", "recvonly"), ("s0", "sendonly")]
@@ -101,12 +80,12 @@ async def test_what_a_clients_offer_has_no_room_for_is_offered() -> None:
 @pytest.mark.asyncio
 async def test_what_changes_while_an_offer_is_out_is_offered_after_the_answer() -> None:
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.set_tracks([ann.up])
         first = await watcher.next_offer()
         watcher.peer.set_tracks([bob.up])
-        await settle(watcher)
+        await settle()
         assert watcher.offers.empty()
         watcher.peer.handle_answer(watcher.client.answer(first))
         second = parse(await watcher.next_offer())
@@ -116,7 +95,7 @@ async def test_what_changes_while_an_offer_is_out_is_offered_after_the_answer() 
 @pytest.mark.asyncio
 async def test_who_leaves_makes_room_for_the_next() -> None:
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         watcher = call.join("watcher")
         await watch(watcher, ann.up)
         ann.client.send_rtp(rtp(1, payload=KEYFRAME))
@@ -136,7 +115,7 @@ async def test_who_leaves_makes_room_for_the_next() -> None:
 @pytest.mark.asyncio
 async def test_a_new_signalling_connection_gets_the_open_offer_again() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.resume()
         assert watcher.offers.empty()
@@ -146,7 +125,7 @@ async def test_a_new_signalling_connection_gets_the_open_offer_again() -> None:
         assert await watcher.next_offer() == first
         watcher.peer.handle_answer(watcher.client.answer(first))
         watcher.peer.resume()
-        await settle(watcher)
+        await settle()
         assert watcher.offers.empty()
 
 
@@ -156,7 +135,7 @@ async def test_a_new_signalling_connection_gets_the_open_offer_again() -> None:
 @pytest.mark.asyncio
 async def test_offers_that_cross_are_decided_for_the_server() -> None:
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         bob.peer.set_tracks([ann.up])
         theirs = await bob.next_offer()
         mine = bob.client.offer(camera(), microphone())
@@ -172,7 +151,7 @@ async def test_offers_that_cross_are_decided_for_the_server() -> None:
 @pytest.mark.asyncio
 async def test_an_answer_to_nothing_is_refused() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         assert code(watcher, offer("chromium-audio-video"), is_answer=True) == "unexpected-answer"
         text = await watch(watcher, ann.up)
@@ -182,7 +161,7 @@ async def test_an_answer_to_nothing_is_refused() -> None:
 @pytest.mark.asyncio
 async def test_a_wrong_answer_leaves_the_offer_open() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.set_tracks([ann.up])
         text = await watcher.next_offer()
@@ -196,7 +175,7 @@ async def test_a_wrong_answer_leaves_the_offer_open() -> None:
 async def test_an_offer_that_is_never_answered_blocks_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_module, "ANSWER_TIMEOUT_S", 0.01)
     async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
+        ann, bob = await two_cameras(call)
         with capture_logs() as logs:
             bob.peer.set_tracks([ann.up])
             await bob.next_offer()
@@ -211,7 +190,7 @@ async def test_an_offer_that_is_never_answered_blocks_nobody(monkeypatch: pytest
 async def test_a_late_answer_is_better_than_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(peer_module, "ANSWER_TIMEOUT_S", 0.01)
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         watcher = call.join("watcher")
         watcher.peer.set_tracks([ann.up])
         text = await watcher.next_offer()
@@ -238,7 +217,7 @@ async def test_a_captured_offer_makes_the_tracks_it_speaks_of(name: str) -> None
 @pytest.mark.asyncio
 async def test_a_refused_offer_changes_nothing() -> None:
     async with open_call() as call:
-        ann, _ = await call_with_two_cameras(call)
+        ann, _ = await two_cameras(call)
         session, held = ann.peer._session, remains(call.node)
         for text, expected in [
             ("", "invalid-sdp"),
@@ -259,163 +238,3 @@ async def test_sources_name_the_tracks() -> None:
         text = ann.client.offer(camera("0"), camera("1"), microphone("2"))
         ann.peer.handle_offer(text, {"0": Source.SCREEN, "1": Source.CAMERA})
         assert ann.published == ["ann/screen", "ann/camera", "ann/microphone"]
-
-
-# The end of a connection
-
-
-@pytest.mark.asyncio
-async def test_closing_tells_the_client_and_leaves_nothing() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        await watch(bob, ann.up)
-        (down,) = bob.peer.down_tracks
-        ann.client.send_rtp(rtp(1, payload=KEYFRAME))
-        await until(lambda: len(bob.client.rtp) == 1)
-        bob.peer.close()
-        bob.peer.close()
-        await until(lambda: bob.client.was_told_of_the_end)
-        assert [bye.ssrcs for bye in bob.client.received(Bye)] == [(down.ssrc,)]
-        assert bob.published == []
-        assert bob.peer.connection_state == "closed"
-        assert ann.up._receivers == ()
-        ann.peer.close()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert remains(call.node) == {}
-
-
-@pytest.mark.asyncio
-async def test_a_peer_that_never_connected_leaves_nothing() -> None:
-    async with open_call() as call:
-        ann, bob = call.join("ann"), call.join("bob")
-        ann.peer.handle_offer(ann.client.offer(camera(), camera("1", "recvonly")), {})
-        bob.peer.set_tracks([ann.up])
-        await bob.next_offer()
-        assert len(remains(call.node)["ssrcs"]) == 3  # each one's own, and the section that was offered to Bob
-        for participant in (ann, bob):
-            participant.peer.close()
-        await asyncio.sleep(0)
-        await asyncio.sleep(0)
-        assert remains(call.node) == {}
-
-
-@pytest.mark.asyncio
-async def test_a_node_can_be_closed_before_its_peers() -> None:
-    node = await MediaNode.open(["127.0.0.1"], 0)
-    client = RawClient()
-    ann = Participant(node, "ann", client)
-    await publish(ann, camera())
-    await node.close()
-    ann.peer.close()
-    await client.close()
-    assert remains(node) == {}
-
-
-@pytest.mark.asyncio
-async def test_ssrcs_of_offers_that_came_to_nothing_are_free_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(peer_module, "ANSWER_TIMEOUT_S", 0.001)
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        before = remains(call.node)["ssrcs"]
-        for _ in range(3):
-            bob.peer.set_tracks([ann.up])
-            await bob.next_offer()
-            bob.peer.set_tracks([])
-            await asyncio.sleep(0.005)
-            bob.peer.handle_offer(bob.client.offer(camera()), {})
-        for _ in range(3):
-            text = bob.client.offer(*(camera(str(n), "sendrecv") for n in range(5)))
-            assert code(bob, text) == "too-many-tracks"
-        bob.peer.handle_offer(bob.client.offer(camera()), {})
-        assert remains(call.node)["ssrcs"] == before
-
-
-@pytest.mark.asyncio
-async def test_a_client_that_closes_takes_its_tracks_along_and_may_come_back() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        await watch(bob, ann.up)
-        await ann.client.close()
-        await until(lambda: ann.published == [])
-        assert ann.states[-1] == "closed"
-        assert ann.peer.connection_state == "new"
-        ann.reload(RawClient())
-        await publish(ann, camera(), microphone())
-        assert ann.published == ["ann/camera", "ann/microphone"]
-        await until(lambda: ann.peer.connection_state == "connected")
-
-
-@pytest.mark.asyncio
-async def test_a_page_that_was_loaded_anew_offers_from_the_beginning() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        await watch(bob, ann.up)
-        before = ann.up
-        ann.reload(RawClient())
-        await publish(ann, camera("x"), microphone("y"))
-        assert ann.published == ["ann/camera", "ann/microphone"]
-        after = next(up for up in ann.peer.up_tracks if up.kind == "video")
-        assert after is not before
-        # The same name, so that its subscribers need no new m-section.
-        bob.peer.set_tracks([after])
-        await settle(bob)
-        assert bob.offers.empty()
-        ann.client.send_rtp(rtp(1, payload=KEYFRAME))
-        await until(lambda: len(bob.client.rtp) == 1)
-        await until(lambda: ann.clients[0].was_told_of_the_end)
-
-
-@pytest.mark.asyncio
-async def test_a_page_that_was_loaded_anew_may_offer_while_an_offer_is_out() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        bob.peer.set_tracks([ann.up])
-        await bob.next_offer()
-        bob.reload(RawClient())
-        await publish(bob, camera(direction="sendrecv"))
-        ann.client.send_rtp(rtp(1, payload=KEYFRAME))
-        await until(lambda: len(bob.client.rtp) == 1)
-
-
-@pytest.mark.asyncio
-async def test_a_page_that_was_loaded_anew_may_answer_its_predecessors_offer() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        watcher = call.join("watcher")
-        await watch(watcher, ann.up)
-        watcher.peer.set_tracks([ann.up, bob.up])
-        await watcher.next_offer()
-        watcher.reload(RawClient())
-        watcher.peer.resume()
-        text = await watcher.next_offer()
-        watcher.peer.handle_answer(watcher.client.answer(text))
-        await watcher.client.connect(text)
-        for publisher in (ann, bob):
-            publisher.client.send_rtp(rtp(1, payload=KEYFRAME))
-        await until(lambda: len(watcher.client.rtp) == 2)
-        await until(lambda: watcher.clients[0].was_told_of_the_end)
-
-
-@pytest.mark.asyncio
-async def test_an_ice_restart_renews_both_sides_and_media_goes_on() -> None:
-    async with open_call() as call:
-        ann, bob = await call_with_two_cameras(call)
-        await watch(bob, ann.up)
-        old = ann.client.server_ufrag
-        ann.client.ufrag, ann.client.pwd = "restarted", "r" * 24
-        answer = parse(ann.peer.handle_offer(ann.client.offer(camera()), {}))
-        assert answer.sections[0].ice_ufrag != old
-        assert answer.sections[0].setup == "passive"
-        ann.client.send_rtp(rtp(1, payload=KEYFRAME))
-        await until(lambda: len(bob.client.rtp) == 1)
-        drops = call.node.udp.drops.copy()
-        checked_at = ann.peer._transport.agent.last_check
-        ann.client.check()  # by the old credentials
-        await until(lambda: call.node.udp.drops != drops)
-        assert ann.peer._transport.agent.last_check == checked_at
-        ann.client.server_ufrag, ann.client.server_pwd = answer.sections[0].ice_ufrag, answer.sections[0].ice_pwd
-        ann.client.check()
-        await until(lambda: ann.peer._transport.agent.last_check > checked_at)
-        assert ann.published == ["ann/camera"]
-        assert ann.states == ["connecting", "connected"]
