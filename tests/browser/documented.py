@@ -13,13 +13,16 @@ SCRIPTS: Final = PROBE + (HERE / "documented_client.js").read_text()
 """To be loaded before the page."""
 
 
-async def join(tab: Tab, server: str, room: str, name: str, codec: str | None = None) -> str:
-    """Join a room and publish, the video in `codec` alone if one is named; return the user_id."""
+async def join(tab: Tab, server: str, room: str, name: str, codec: str | None = None, *, late: bool = False) -> str:
+    """Join a room and publish, the video in `codec` alone if one is named; return the user_id.
+
+    `late` is to add the tracks only in the middle of answering the server's first offer.
+    """
     # The start page makes no connection; a JSON page would do, were it not for Firefox' viewer.
     await tab.navigate(f"{server}/")
     user = await tab.evaluate(
         "async (options) => { window.client = await DocumentedClient.join(options); return client.user; }",
-        {"room": room, "name": name, "codec": codec},
+        {"room": room, "name": name, "codec": codec, "late": late},
     )
     return str(user)
 

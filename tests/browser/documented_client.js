@@ -4,8 +4,10 @@ window.DocumentedClient = class DocumentedClient {
   /** user_id -> video element that plays what that user sends. */
   remote = new Map();
   problems = [];
+  #late = null;
 
-  static async join({ room, name, codec = null }) {
+  /** `late`: publish nothing at first, and add the tracks in the middle of answering the server's first offer. */
+  static async join({ room, name, codec = null, late = false }) {
     const response = await fetch("/api/room/join", {
       method: "POST",
       headers: { "Content-Type": "application/json" },
@@ -13,7 +15,9 @@ window.DocumentedClient = class DocumentedClient {
     });
     if (!response.ok) throw new Error(`join: ${response.status} ${await response.text()}`);
     const client = new DocumentedClient(await response.json());
-    await client.#publish(codec);
+    const stream = await client.#capture();
+    if (late) client.#late = stream;
+    else await client.#publish(stream, codec);
     await client.#open(name);
     return client;
   }
@@ -25,11 +29,18 @@ window.DocumentedClient = class DocumentedClient {
     this.pc.ontrack = ({ track, streams }) => this.#show(track, streams[0]);
   }
 
-  async #publish(codec) {
+  #capture() {
     // Processing would take a steady tone for noise.
     const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-    const stream = await navigator.mediaDevices.getUserMedia({ audio, video: { width: 320, height: 180 } });
+    return navigator.mediaDevices.getUserMedia({ audio, video: { width: 320, height: 180 } });
+  }
+
+  #add(stream) {
     for (const track of stream.getTracks()) this.pc.addTrack(track, stream);
+  }
+
+  async #publish(stream, codec) {
+    this.#add(stream);
     if (codec !== null) {
       const { codecs } = RTCRtpReceiver.getCapabilities("video");
       const wanted = codecs.filter(({ mimeType }) => [`video/${codec}`, "video/rtx"].includes(mimeType));
@@ -54,7 +65,7 @@ window.DocumentedClient = class DocumentedClient {
     this.pc.onicecandidate = ({ candidate }) =>
       candidate && this.#send({ type: "ice-candidate", to: "sfu", candidate: candidate.candidate });
     this.#send({ type: "join", user_id: this.user, user_name: name });
-    this.#sendOffer();
+    if (!this.#late) this.#sendOffer();
   }
 
   async #offer() {
@@ -71,6 +82,8 @@ window.DocumentedClient = class DocumentedClient {
       case "offer":
         // Polite: an offer of our own that is under way is rolled back, and negotiationneeded comes again.
         await this.pc.setRemoteDescription({ type: "offer", sdp: message.sdp });
+        if (this.#late) this.#add(this.#late);
+        this.#late = null;
         await this.pc.setLocalDescription();
         this.#send({ type: "answer", to: message.from, sdp: this.pc.localDescription.sdp });
         break;

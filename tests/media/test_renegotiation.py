@@ -64,9 +64,9 @@ def test_the_server_offers_one_section_for_each_track() -> None:
     tracks = [track("bob/camera"), track("bob/microphone", "audio"), track("cy/camera")]
     session, offered = make_offer(Session(), tracks, local=local())
     assert [(s.kind, s.mid, s.direction, s.msid) for s in offered.sections] == [
-        ("video", "s0", "sendonly", ("bob", "camera")),
-        ("audio", "s1", "sendonly", ("bob", "microphone")),
-        ("video", "s2", "sendonly", ("cy", "camera")),
+        ("video", "s0", "sendrecv", ("bob", "camera")),
+        ("audio", "s1", "sendrecv", ("bob", "microphone")),
+        ("video", "s2", "sendrecv", ("cy", "camera")),
     ]
     assert offered.bundle == ("s0", "s1", "s2")
     assert {s.setup for s in offered.sections} == {"actpass"}
@@ -80,7 +80,7 @@ def test_a_section_that_falls_free_is_used_for_the_next_track() -> None:
     session = accept_answer(session, accepted(offered))
     first = session.sections[0].ssrc
     session, offered = make_offer(session, [track("bob/microphone", "audio")], local=local())
-    assert [s.direction for s in offered.sections] == ["inactive", "sendonly"]
+    assert [s.direction for s in offered.sections] == ["recvonly", "sendrecv"]
     session = accept_answer(session, accepted(offered))
     session, offered = make_offer(session, [track("cy/camera"), track("bob/microphone", "audio")], local=local())
     assert [(s.mid, s.msid) for s in offered.sections] == [("s0", ("cy", "camera")), ("s1", ("bob", "microphone"))]
@@ -175,6 +175,14 @@ def test_a_track_whose_section_the_client_stops_counts_as_refused() -> None:
     assert answered.sections[0].msid == ("bob", "camera")
 
 
+def test_a_client_may_publish_in_its_answer_up_to_the_limit() -> None:
+    tracks = [track("bob/camera"), track("cy/camera")]
+    session, offered = make_offer(Session(), tracks, local=local())
+    answered = accepted(offered, direction="sendrecv")
+    session = accept_answer(session, answered, max_up_tracks=1)
+    assert [s.client_sends for s in session.sections] == [True, False]
+
+
 def test_an_answer_agrees_to_nothing_that_was_not_offered() -> None:
     known = (Extension(1, "urn:a"), Extension(2, "urn:b"))
     session = joined(described(section("video", "0", "sendonly", extensions=known)))
@@ -184,7 +192,6 @@ def test_an_answer_agrees_to_nothing_that_was_not_offered() -> None:
     with pytest.raises(NegotiationError):
         accept_answer(session, described(mine, wrong))
     session = accept_answer(session, described(mine, replace(theirs, extensions=(Extension(18, "urn:c"),))))
-    assert not session.sections[1].client_sends
     assert session.sections[1].client_receives
     assert session.sections[1].extensions == ()
 

@@ -154,11 +154,14 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
             ssrc=section.ssrc or local.new_ssrc(),
         )
     offered = Session(tuple(sections), session.remote, session.version + 1, session.extension_ids, known)
-    return offered, _describe(offered, local, setup="actpass")
+    return offered, _describe(offered, local, setup="actpass", inviting=True)
 
 
-def accept_answer(offered: Session, answer: Description) -> Session:
-    """The session after the client's answer to `make_offer`. Raises NegotiationError."""
+def accept_answer(offered: Session, answer: Description, *, max_up_tracks: int = 8) -> Session:
+    """The session after the client's answer to `make_offer`; what it publishes past the limit is left out.
+
+    Raises NegotiationError.
+    """
     if len(answer.sections) != len(offered.sections):
         raise NegotiationError("invalid-sdp", "The answer has another number of m-sections than the offer.")
     _check_transport(answer)
@@ -175,6 +178,8 @@ def accept_answer(offered: Session, answer: Description) -> Session:
             sections.append(replace(stopped, sending=mine.sending))
             continue
         accepted = {(extension.id, extension.uri) for extension in theirs.extensions}
+        # Only slots were not offered for sending.
+        may_send = (mine.client_sends or mine.stream < 0) and sum(s.client_sends for s in sections) < max_up_tracks
         sections.append(
             replace(
                 mine,
@@ -182,8 +187,7 @@ def accept_answer(offered: Session, answer: Description) -> Session:
                 extensions=tuple(
                     extension for extension in mine.extensions if (extension.id, extension.uri) in accepted
                 ),
-                # An answer can take back what was agreed on, and agree to nothing that was not offered.
-                client_sends=theirs.sends and mine.client_sends,
+                client_sends=theirs.sends and may_send,
                 client_receives=theirs.receives if mine.sending is not None else mine.client_receives,
                 client_ssrcs=theirs.ssrcs,
             )
@@ -311,7 +315,12 @@ _REVERSED: Final = {
 }
 
 
-def _describe(session: Session, local: Local, *, setup: str) -> Description:
+def _describe(session: Session, local: Local, *, setup: str, inviting: bool = False) -> Description:
+    """What the server says of a session; `inviting` clients to send in any section but slots.
+
+    A browser whose page adds a track while an offer is answered puts it into an m-section of that offer, and does not
+    ask for a negotiation again: what does not invite it to send there keeps the track silent for ever.
+    """
     sections: list[Section] = []
     live = [agreed.mid for agreed in session.sections if not agreed.stopped]
     # The bundle's transport is told by its first section (RFC 9143); aiortc reads the candidates of its last.
@@ -328,7 +337,9 @@ def _describe(session: Session, local: Local, *, setup: str) -> Description:
                 protocol=agreed.protocol,
                 mid=agreed.mid,
                 formats=tuple(str(codec.payload_type) for codec in agreed.codecs),
-                direction=_direction(send=sending is not None, receive=agreed.client_sends),
+                direction=_direction(
+                    send=sending is not None, receive=agreed.client_sends or (inviting and agreed.stream < 0)
+                ),
                 codecs=agreed.codecs,
                 extensions=tuple(replace(e, direction=_REVERSED[e.direction]) for e in agreed.extensions),
                 extmap_allow_mixed=agreed.extmap_allow_mixed,

@@ -169,7 +169,7 @@ class Peer:
         if self._offered is None:
             raise NegotiationError("unexpected-answer", "There is no offer of the server that waits for an answer.")
         offered, other_client = self._offered, self._is_other_client(answer)
-        session = negotiation.accept_answer(offered, answer)
+        session = negotiation.accept_answer(offered, answer, max_up_tracks=self._max_up_tracks)
         self._offered, self._awaits_answer = None, False
         self._cancel_timer()
         if other_client:
