@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 # that a request still being served has this long, twice, as aiohttp counts it.
 REQUEST_TIMEOUT_S: Final = 0.5
 STOP_TIMEOUT_S: Final = 4.5
+SECOND_SIGNAL_S: Final = 1.0
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
@@ -110,9 +111,17 @@ def _announce_start(settings: Settings, bound: Iterable[tuple[str, int]]) -> Non
 
 
 def _on_signal(number: signal.Signals, stop: asyncio.Event) -> None:
-    """End in good order; the next signal ends the process at once, as if this handler were not there."""
-    log.info("server stopping", signal=number.name)
-    stop.set()
+    """End in good order; one more signal, a second later or more, ends the process at once.
+
+    Not sooner: a signal to a process group comes twice where make or a shell passes it on.
+    """
+    if not stop.is_set():
+        log.info("server stopping", signal=number.name)
+        stop.set()
+        asyncio.get_running_loop().call_later(SECOND_SIGNAL_S, _let_signals_kill)
+
+
+def _let_signals_kill() -> None:
     for each in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().remove_signal_handler(each)
         signal.signal(each, signal.SIG_DFL)
