@@ -77,13 +77,19 @@ REVERSED: Final = {
 
 
 def accepted(offered: Description, **changes: Any) -> Description:
-    """A client's answer that takes what is offered, all live sections changed alike."""
+    """A client's answer that takes what is offered, all live sections changed alike.
+
+    It sends where it sent before, and nothing in the m-sections of the server's making.
+    """
     sections = []
     for s in offered.sections:
         if s.rejected:
             sections.append(s)
             continue
-        said = {"direction": REVERSED[s.direction], "codecs": s.codecs, "extensions": s.extensions, "setup": "active"}
+        own = REVERSED[s.direction]
+        watching = "recvonly" if s.sends else "inactive"
+        direction = watching if s.mid.startswith("s") else own
+        said = {"direction": direction, "codecs": s.codecs, "extensions": s.extensions, "setup": "active"}
         sections.append(section(s.kind, s.mid, **said | changes))
     return described(*sections)
 

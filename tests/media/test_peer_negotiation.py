@@ -69,12 +69,12 @@ async def test_what_a_clients_offer_has_no_room_for_is_offered() -> None:
         ann, bob = await two_cameras(call)
         ann.peer.set_tracks([bob.up])
         offered = await ann.next_offer()
-        assert [(s.mid, s.direction) for s in parse(offered).sections] == [("0", "recvonly"), ("s0", "sendonly")]
+        assert [(s.mid, s.direction) for s in parse(offered).sections] == [("0", "recvonly"), ("s0", "sendrecv")]
         # The page is loaded anew, and offers no more than before.
         ann.reload(RawClient())
         await publish(ann, camera())
         offered = await ann.next_offer()
-        assert [(s.mid, s.direction) for s in parse(offered).sections] == [("0", "recvonly"), ("s0", "sendonly")]
+        assert [(s.mid, s.direction) for s in parse(offered).sections] == [("0", "recvonly"), ("s0", "sendrecv")]
 
 
 @pytest.mark.asyncio
@@ -102,7 +102,7 @@ async def test_who_leaves_makes_room_for_the_next() -> None:
         await until(lambda: len(watcher.client.rtp) == 1)
         ann.peer.close()
         emptied = parse(await watch(watcher))
-        assert [(s.mid, s.direction) for s in emptied.sections] == [("s0", "inactive")]
+        assert [(s.mid, s.direction) for s in emptied.sections] == [("s0", "recvonly")]
         filled = parse(await watch(watcher, bob.up))
         assert [(s.mid, s.msid) for s in filled.sections] == [("s0", ("bob", "camera"))]
         bob.client.send_rtp(rtp(1, payload=KEYFRAME + b"bob"))

@@ -73,6 +73,7 @@ async def test_who_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch, reas
         assert [entry["reason"] for entry in logs if entry["event"] == "transport not connected"] == [reason]
         assert ann.states == ["connecting", "failed"]
         # The same client may try again.
+        monkeypatch.undo()
         await publish(ann, camera())
         await until(lambda: ann.peer.connection_state == "connected")
 
