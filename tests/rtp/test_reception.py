@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zvonim_sfu.rtp.reception import MAX_DROPOUT, MAX_MISORDER, ReceptionStatistics
+from zvonim_sfu.rtp.reception import MAX_AHEAD, MAX_DROPOUT, MAX_MISORDER, ReceptionStatistics
 from zvonim_sfu.rtp.rtcp import ReportBlock
 
 if TYPE_CHECKING:
@@ -126,3 +126,30 @@ def test_any_packets_make_reports_that_can_be_sent(packets: list[tuple[int, int,
         statistics.add(number, timestamp, now)
         if report:
             assert len(statistics.report(SSRC, now).pack()) == 24
+
+
+def test_what_is_lost_is_counted_on_when_the_source_starts_anew() -> None:
+    statistics = ReceptionStatistics(8000)
+    for number in (10, 11, 14):
+        statistics.add(number, 0, 0.0)
+    assert statistics.lost == 2
+    statistics.add(12, 0, 0.0)
+    assert statistics.lost == 1, "one came late"
+    for number in (30000, 30001, 30002, 30004):
+        statistics.add(number, 0, 0.0)
+    assert statistics.lost == 2
+
+
+def test_a_packet_sent_again_has_its_old_place_and_is_not_counted() -> None:
+    statistics = ReceptionStatistics(90000)
+    assert statistics.locate(1) is None
+    statistics.add(65534, 0, 0.0)
+    statistics.add(1, 0, 0.1)
+    assert [statistics.locate(number) for number in (65533, 65535, 0, 1, 2)] == [65533, 65535, 65536, 65537, 65538]
+    assert statistics.locate(1 + MAX_AHEAD) is None  # it cannot have been sent yet
+    assert statistics.received == 2
+    # A source that starts anew goes on by one, under other numbers on the wire.
+    statistics.add(30000, 0, 1.0)
+    assert statistics.add(30001, 0, 1.0) == 65538
+    assert statistics.locate(30003) == 65540
+    assert statistics.wire_number(65540) == 30003

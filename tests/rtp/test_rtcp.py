@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from zvonim_sfu.rtp.rtcp import (
     MAX_PACKETS,
     Bye,
+    ExtendedReport,
     FullIntraRequest,
     Nack,
     PictureLossIndication,
@@ -19,11 +20,13 @@ from zvonim_sfu.rtp.rtcp import (
     RtcpPacket,
     SenderReport,
     SourceDescription,
+    TransportFeedback,
     Unknown,
     pack_compound,
     parse_compound,
 )
 from zvonim_sfu.rtp.rtcp_feedback import MAX_LOST
+from zvonim_sfu.rtp.rtcp_xr import ReferenceTimeAnswer
 
 REPORT = ReportBlock(0x01020304, 0x40, -2, 0x00010005, 7, 0x11223344, 65536)
 REPORT_BYTES = bytes.fromhex("01020304 40fffffe 00010005 00000007 11223344 00010000")
@@ -71,7 +74,12 @@ WIRE: list[tuple[RtcpPacket, bytes]] = [
     (Remb(1, 0, ()), bytes.fromhex("8fce0004 00000001 00000000 52454d42 00000000")),
     (Remb(1, 0x20000 << 46, ()), bytes.fromhex("8fce0004 00000001 00000000 52454d42 00ba0000")),
     (Unknown(204, 3, b"\0\0\0\1NAME"), bytes.fromhex("83cc0002 00000001 4e414d45")),
-    (Unknown(205, 15, b"transport-cc"), bytes.fromhex("8fcd0003") + b"transport-cc"),
+    (
+        TransportFeedback(1, 2, 0xFFFF, 3, 0x010203, 4, ((0, 5), (2, -1))),
+        bytes.fromhex("8fcd0006 00000001 00000002 ffff0003 01020304 d200 05 ffff 000000"),
+    ),
+    (ExtendedReport(1, 2), bytes.fromhex("80cf0004 00000001 04000002 00000000 00000002")),
+    (Unknown(205, 14, b"anything"), bytes.fromhex("8ecd0002") + b"anything"),
     (Unknown(206, 15, b"12345678REMO"), bytes.fromhex("8fce0003") + b"12345678REMO"),
     (Unknown(206, 15, b""), bytes.fromhex("8fce0000")),
 ]
@@ -113,6 +121,15 @@ def test_padding_is_taken_off(packet: RtcpPacket, data: bytes, padding: bytes) -
         # media source of a FIR is ignored
         (rtcp(206, 4, bytes(7) + b"\1" + b"\0\0\0\2\3abc"), FullIntraRequest(0, ((2, 3),))),
         (rtcp(205, 1, bytes(8) + b"\xff\xff\xff\xff"), Nack(0, 0, (65535, *range(16)))),
+        # libwebrtc fills up the last word and calls that padding
+        (
+            rtcp(205, 15, bytes(11) + b"\1" + bytes(4) + b"\x20\1\7", padding=b"\1"),
+            TransportFeedback(0, 0, 0, 1, 0, 0, ((0, 7),)),
+        ),
+        (
+            rtcp(205, 15, bytes(11) + b"\2" + bytes(4) + b"\xd8\0\7\xff\xfe", padding=b"\0\0\3"),
+            TransportFeedback(0, 0, 0, 2, 0, 0, ((0, 7), (1, -2))),
+        ),
     ],
 )
 def test_what_others_send(data: bytes, packet: RtcpPacket) -> None:
@@ -229,8 +246,26 @@ PACKETS: st.SearchStrategy[RtcpPacket] = st.one_of(
         tuples_of(UINT32),
     ),
     st.builds(
+        ExtendedReport,
+        UINT32,
+        st.none() | st.integers(0, (1 << 64) - 1),
+        tuples_of(st.builds(ReferenceTimeAnswer, UINT32, UINT32, UINT32), most=3),
+    ),
+    st.builds(
+        lambda sender, media, base, more, time, number, received: TransportFeedback(
+            sender, media, base, max(received, default=0) + more, time, number, tuple(sorted(received.items()))
+        ),
+        UINT32,
+        UINT32,
+        UINT16,
+        st.integers(1, 20000),
+        st.integers(0, 0xFFFFFF),
+        UINT8,
+        st.dictionaries(st.integers(0, 40) | st.integers(0, 40000), st.integers(-0x8000, 0x7FFF) | UINT8, max_size=60),
+    ),
+    st.builds(
         Unknown,
-        st.sampled_from([0, 192, 204, 207, 255]),
+        st.sampled_from([0, 192, 204, 208, 255]),
         st.integers(0, 31),
         st.binary(max_size=8).map(lambda x: x * 4),
     ),

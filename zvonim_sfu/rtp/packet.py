@@ -193,6 +193,10 @@ class RtpPacket:
             tail = tails[plan.table] = self._make_tail(plan.table)
         return tail
 
+    def forget_tails(self) -> None:
+        """Let go of what was computed for receivers: a packet that is kept takes half of the memory then."""
+        self._tails = None
+
     def _make_tail(self, table: bytes) -> Tail:
         data = self.data
         elements = self._elements

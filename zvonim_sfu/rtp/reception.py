@@ -9,7 +9,10 @@ from zvonim_sfu.rtp.sequence import SequenceExtender, seq_delta, ts_delta
 
 # A.1: a gap of more than these, forward or back, is a sender that started anew, if a second packet confirms it.
 MAX_DROPOUT: Final = 3000
-MAX_MISORDER: Final = 100
+# More than the 100 of A.1: packets that are sent again as they were come up to a second late.
+MAX_MISORDER: Final = 1000
+# How far a packet that was sent again may be ahead: it is the last of a burst, whose end was lost.
+MAX_AHEAD: Final = 100
 
 
 class ReceptionStatistics:
@@ -27,6 +30,7 @@ class ReceptionStatistics:
         "_expected_prior",
         "_extender",
         "_jitter",
+        "_lost_before",
         "_lsr",
         "_lsr_at",
         "_received_prior",
@@ -44,6 +48,7 @@ class ReceptionStatistics:
         self._lsr = 0
         self._lsr_at = 0.0
         self._shift = 0
+        self._lost_before = 0
         self._start()
 
     def _start(self) -> None:
@@ -71,6 +76,7 @@ class ReceptionStatistics:
                 self._restart_at = sequence_number + 1 & 0xFFFF
                 return None
             self._shift += highest + 1 - sequence_number
+            self._lost_before = self.lost
             self._start()
             self._base = sequence_number
         extended = self._extender.extend(sequence_number) + self._shift
@@ -82,10 +88,38 @@ class ReceptionStatistics:
         self._transit = transit
         return extended
 
+    def locate(self, sequence_number: int) -> int | None:
+        """Return the number without wrap-around of a packet that is not counted: one that was sent again.
+
+        None before the first packet, and for one so far ahead that it cannot have been sent yet.
+        """
+        highest = self._extender.highest
+        if highest is None:
+            return None
+        ahead = seq_delta(sequence_number, highest & 0xFFFF)
+        return highest + ahead + self._shift if ahead < MAX_AHEAD else None
+
+    def wire_number(self, sequence: int) -> int:
+        """Return what a number without wrap-around was in its packet, 16 bits."""
+        return sequence - self._shift & 0xFFFF
+
     def sender_report(self, ntp_middle32: int, now: float) -> None:
         """Remember that a sender report of this NTP time came `now`."""
         self._lsr = ntp_middle32
         self._lsr_at = now
+
+    @property
+    def lost(self) -> int:
+        """How many packets have not come, those that a source missed before it started anew included.
+
+        It goes down when a packet comes late or, where there is no RTX, as a repair.
+        """
+        return self._lost_before + max(0, self.expected - self.received)
+
+    @property
+    def jitter_s(self) -> float:
+        """Interarrival jitter (A.8) in seconds."""
+        return self._jitter / self._clock_rate
 
     @property
     def expected(self) -> int:

@@ -1,4 +1,4 @@
-"""RTCP datagrams: compound parsing and building. The packets themselves are in the two modules beside it."""
+"""RTCP datagrams: compound parsing and building. The packets themselves are in the modules beside it."""
 
 from __future__ import annotations
 
@@ -31,12 +31,15 @@ from zvonim_sfu.rtp.rtcp_reports import (
     SourceDescription,
     Unknown,
 )
+from zvonim_sfu.rtp.rtcp_xr import EXTENDED_REPORT, ExtendedReport
+from zvonim_sfu.rtp.transport_cc import TRANSPORT_CC, TransportFeedback
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
 __all__ = [
     "Bye",
+    "ExtendedReport",
     "FullIntraRequest",
     "Nack",
     "PictureLossIndication",
@@ -47,6 +50,7 @@ __all__ = [
     "RtcpPacket",
     "SenderReport",
     "SourceDescription",
+    "TransportFeedback",
     "Unknown",
     "pack_compound",
     "parse_compound",
@@ -65,6 +69,8 @@ RtcpPacket: TypeAlias = (
     | PictureLossIndication
     | FullIntraRequest
     | Remb
+    | TransportFeedback
+    | ExtendedReport
     | Unknown
 )
 
@@ -73,9 +79,11 @@ _PARSERS: Final[dict[int, Callable[[int, bytes], RtcpPacket]]] = {
     RECEIVER_REPORT: ReceiverReport.parse,
     SOURCE_DESCRIPTION: SourceDescription.parse,
     BYE: Bye.parse,
+    EXTENDED_REPORT: ExtendedReport.parse,
 }
 _FEEDBACK_PARSERS: Final[dict[tuple[int, int], Callable[[bytes], RtcpPacket]]] = {
     (TRANSPORT_FEEDBACK, NACK): Nack.parse,
+    (TRANSPORT_FEEDBACK, TRANSPORT_CC): TransportFeedback.parse,
     (PAYLOAD_FEEDBACK, PLI): PictureLossIndication.parse,
     (PAYLOAD_FEEDBACK, FIR): FullIntraRequest.parse,
 }
@@ -104,7 +112,7 @@ def parse_compound(data: bytes) -> list[RtcpPacket]:
             raise RtcpError("RTCP packet is longer than its datagram")
         body = data[start:at]
         if first & _PADDING_BIT:
-            body = _without_padding(body)
+            body = _without_padding(body, odd=(packet_type, first & 0x1F) == (TRANSPORT_FEEDBACK, TRANSPORT_CC))
         packets.append(_parse_body(packet_type, first & 0x1F, body))
         if at == len(data):
             return packets
@@ -119,10 +127,11 @@ def pack_compound(packets: Iterable[RtcpPacket]) -> bytes:
     return b"".join(packet.pack() for packet in packets)
 
 
-def _without_padding(body: bytes) -> bytes:
-    # The last byte counts itself too; whole words (RFC 3550, section 6.4.1).
+def _without_padding(body: bytes, *, odd: bool) -> bytes:
+    # The last byte counts itself too; whole words (RFC 3550, section 6.4.1). But libwebrtc fills the last word of its
+    # transport feedback with one to three bytes and calls that padding.
     padding = body[-1] if body else 0
-    if padding == 0 or padding % 4 or padding > len(body):
+    if padding == 0 or (padding % 4 and not odd) or padding > len(body):
         raise RtcpError("RTCP padding length is invalid")
     return body[:-padding]
 

@@ -1,0 +1,194 @@
+"""The latest packets of one layer, kept once for all of its receivers: for repairs, and for who comes in later."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from zvonim_sfu.rtp.packet import RtpPacket
+
+# Two seconds of 5 Mbit/s. A power of two: numbers find their cell by a mask.
+MAX_PACKETS: Final = 1024
+# Bytes as they came in; objects around them take another half.
+MAX_BYTES: Final = 1 << 20
+# What is older is past every jitter buffer; a picture that starts with an older keyframe takes longer to catch up
+# than a new keyframe takes to come.
+MAX_AGE_S: Final = 2.0
+# Sent to one receiver at once: 0.2 s of a link of 10 Mbit/s, and about as much as a second of video.
+MAX_REPLAY_PACKETS: Final = 256
+MAX_REPLAY_BYTES: Final = 250_000
+
+# Packets that the very first one has overtaken, as in rtp.nack.
+MAX_OVERTAKEN: Final = 16
+
+_MASK: Final = MAX_PACKETS - 1
+
+
+class PacketHistory:
+    """A ring of packets by their extended number, which knows where the newest keyframe begins.
+
+    Its owner adds every packet once, calls `expire` about once a second, and drops the history with the layer.
+    """
+
+    __slots__ = (
+        "_cells",
+        "_highest",
+        "_keyframe_timestamp",
+        "_keyframe_whole",
+        "_lowest",
+        "_oldest",
+        "keyframe",
+        "size",
+    )
+
+    size: int
+    """Bytes of the packets that are kept."""
+    keyframe: int | None
+    """The number with which the newest keyframe begins, as far as it has come; None before the first."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.keyframe = None
+        self._keyframe_timestamp = 0
+        # Whether the packet before the keyframe's first is known to be of another frame.
+        self._keyframe_whole = False
+        self._cells: list[tuple[int, RtpPacket, float] | None] = [None] * MAX_PACKETS
+        self._highest: int | None = None
+        # No number below it is kept any more.
+        self._oldest = 0
+        # No number below it has ever come.
+        self._lowest = 0
+
+    def add(self, sequence: int, packet: RtpPacket, now: float, *, keyframe: bool) -> None:
+        """Keep a packet, which may be late; one that is too old, or there already, is left out.
+
+        Args:
+            sequence: its extended number.
+            packet: as it came in.
+            now: seconds, monotonic.
+            keyframe: whether a keyframe begins with it, as `rtp.codecs.is_keyframe` says; several packets of one
+                keyframe may.
+        """
+        highest = self._highest
+        if highest is None:
+            highest = sequence - 1
+            self._oldest = sequence - MAX_OVERTAKEN
+            self._lowest = sequence
+        cells = self._cells
+        cell = sequence & _MASK
+        size = self.size + len(packet.data)
+        former = cells[cell]
+        if former is not None:
+            if former[0] >= sequence:
+                return
+            size -= len(former[1].data)
+        if sequence > highest:
+            self._highest = sequence
+        elif sequence < self._oldest:
+            return
+        cells[cell] = (sequence, packet, now)
+        self.size = size
+        if size > MAX_BYTES:
+            self._drop(MAX_BYTES - MAX_BYTES // 8, -math.inf)  # in one go: the call costs more than a packet
+        if keyframe:
+            self._enter_keyframe(sequence, packet.timestamp, follows=sequence == highest + 1)
+        elif sequence < highest:
+            self._lowest = min(sequence, self._lowest)
+            if self.keyframe == sequence + 1:
+                self._reach_back()
+
+    def get(self, sequence: int, now: float) -> RtpPacket | None:
+        """Return the packet of this number, None if it never came or is too old."""
+        entry = self._cells[sequence & _MASK]
+        if entry is None or entry[0] != sequence or now - entry[2] > MAX_AGE_S:
+            return None
+        return entry[1]
+
+    def since_keyframe(self, now: float) -> list[tuple[int, RtpPacket]] | None:
+        """Return the newest keyframe and all that came after it, each packet with its number.
+
+        A keyframe that has not come whole is of no use; it may still be arriving, as long as nothing is missing of
+        it so far. A hole behind it does no harm: the first picture does not wait for it, the publisher has been
+        asked for it already, and the repair reaches the new receiver like any other.
+
+        Returns:
+            None if there is nothing worth sending: no keyframe, one that is older than 2 s or has a hole, or more
+            than should be sent at once.
+        """
+        start, highest = self.keyframe, self._highest
+        if (
+            start is None
+            or highest is None
+            or not self._keyframe_whole
+            or highest - start >= MAX_REPLAY_PACKETS
+            or self.get(start, now) is None
+        ):
+            return None
+        packets: list[tuple[int, RtpPacket]] = []
+        size = 0
+        in_keyframe = True
+        for sequence in range(start, highest + 1):
+            packet = self._packet(sequence)
+            if packet is None:
+                if in_keyframe:
+                    return None
+                continue
+            # The last packet of a frame has the marker (RFC 7741, section 4.1; RFC 9628, section 4.1; RFC 6184,
+            # section 5.1): without it, a hole at the end of the keyframe would look like one behind it.
+            in_keyframe = in_keyframe and packet.timestamp == self._keyframe_timestamp and not packet.marker
+            size += len(packet.data)
+            packets.append((sequence, packet))
+        return packets if size <= MAX_REPLAY_BYTES else None
+
+    def since(self, sequence: int) -> list[tuple[int, RtpPacket]]:
+        """Return the packet of this number and what came after it, as far as it is kept; more than that at once: none.
+
+        Most often it is the newest one, and the only one.
+        """
+        if self._highest is None or self._highest - sequence >= MAX_REPLAY_PACKETS:
+            return []
+        numbers = range(sequence, self._highest + 1)
+        return [(number, packet) for number in numbers if (packet := self._packet(number)) is not None]
+
+    def expire(self, now: float) -> None:
+        """Let go of the packets that are too old."""
+        if self._highest is not None:
+            self._drop(MAX_BYTES, now - MAX_AGE_S)
+
+    def _drop(self, size: int, before: float) -> None:
+        """Let go of the packets with the lowest numbers, until `size` bytes or less are kept and none from `before`."""
+        assert self._highest is not None  # only called with packets
+        cells = self._cells
+        sequence = max(self._oldest, self._highest - _MASK)
+        while sequence <= self._highest:
+            entry = cells[sequence & _MASK]
+            if entry is not None:
+                if self.size <= size and entry[2] >= before:
+                    break
+                self.size -= len(entry[1].data)
+                cells[sequence & _MASK] = None
+            sequence += 1
+        self._oldest = sequence
+
+    def _packet(self, sequence: int) -> RtpPacket | None:
+        entry = self._cells[sequence & _MASK]
+        return entry[1] if entry is not None and entry[0] == sequence else None
+
+    def _enter_keyframe(self, sequence: int, timestamp: int, *, follows: bool) -> None:
+        if self.keyframe is not None and sequence > self.keyframe and timestamp == self._keyframe_timestamp:
+            return  # another slice of the same one
+        if self.keyframe is None or sequence > self.keyframe or timestamp == self._keyframe_timestamp:
+            self.keyframe = sequence
+            self._keyframe_timestamp = timestamp
+            self._keyframe_whole = follows or sequence <= self._lowest
+            self._reach_back()
+
+    def _reach_back(self) -> None:
+        """Find the keyframe's first packet: H264's is told by its parameter sets, which may come later or be lost."""
+        assert self.keyframe is not None  # only called for a keyframe
+        while (before := self._packet(self.keyframe - 1)) is not None:
+            self._keyframe_whole = before.timestamp != self._keyframe_timestamp
+            if self._keyframe_whole:
+                return
+            self.keyframe -= 1

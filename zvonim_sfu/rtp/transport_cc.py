@@ -1,0 +1,256 @@
+"""Transport-wide congestion control: when each packet of a transport came, told to its sender.
+
+draft-holmer-rmcat-transport-wide-cc-extensions-01, with the habits of libwebrtc, whose estimator reads it: a packet
+that comes after its number was reported as missing is reported again, together with all numbers behind it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from itertools import accumulate
+from struct import Struct
+from typing import Final
+
+from zvonim_sfu.rtp.rtcp_feedback import TRANSPORT_FEEDBACK
+from zvonim_sfu.rtp.rtcp_reports import RtcpError, pack_packet
+from zvonim_sfu.rtp.sequence import SequenceExtender
+
+TRANSPORT_CC: Final = 15  # its format
+
+TICKS_PER_S: Final = 4000  # a delta counts 250 us (section 3.1.5)
+_TICKS_PER_REFERENCE: Final = 256  # reference times count 64 ms
+
+# Packets in one feedback: with three chunks and a large delta for each of them it is still shorter than 1200 bytes.
+MAX_REPORTED: Final = 128
+# Numbers in one feedback: more would be mistaken for a step back (16 bits).
+MAX_SPAN: Final = 0x7FFE
+# A late packet is worth a report while the sender still counts: libwebrtc keeps arrivals for as long.
+WINDOW_S: Final = 0.5
+# Between two feedbacks, for which 100 ms are usual: 400 Mbit/s. Whoever exceeds it loses reports, not packets.
+MAX_ARRIVALS: Final = 4096
+
+_FIXED: Final = Struct("!IIHHI")
+_CHUNK: Final = Struct("!H")
+
+# How statuses, written as digits, fall into chunks (section 3.1): runs of one status, vectors of 14 statuses of one bit
+# or of 7 of two bits. Only the last vector may be short.
+_CHUNKS: Final = re.compile(
+    rb"(?P<run>0{15,8191}|1{15,8191}|2{8,8191})|(?P<bits>[01]{14}|[01]{8,13}\Z)|(?P<pairs>[012]{1,7})"
+)
+_RUN_LIMIT: Final = 0x8000  # chunks below it are runs (section 3.1.3)
+_PAIRS: Final = 0xC000  # the first chunk whose vector has two bits for each status (section 3.1.4)
+_RESERVED: Final = 3  # a status that means nothing (section 3.1.1)
+
+
+@dataclass(frozen=True, slots=True)
+class TransportFeedback:
+    """The arrivals of a range of transport-wide sequence numbers (section 3.1)."""
+
+    sender_ssrc: int
+    media_ssrc: int
+    base_sequence: int
+    """The first number that is reported, 16 bits."""
+    count: int
+    """How many numbers are reported, 1..65535."""
+    reference_time: int
+    """In 64 ms by the receiver's clock, 24 bits."""
+    number: int
+    """Of this feedback, 8 bits."""
+    received: tuple[tuple[int, int], ...]
+    """Of each packet that came, in order of numbers: how far its number is behind `base_sequence`, and the time since
+    the one before it (the first: since the reference time) in 250 us. The other numbers did not come."""
+
+    def arrivals(self) -> list[tuple[int, int]]:
+        """Return number (16 bits) and arrival of each packet, in 250 us by the receiver's clock, modulo 2^32."""
+        times = accumulate((delta for _, delta in self.received), initial=self.reference_time * _TICKS_PER_REFERENCE)
+        next(times)
+        return [
+            (self.base_sequence + offset & 0xFFFF, time & 0xFFFFFFFF)
+            for (offset, _), time in zip(self.received, times, strict=True)
+        ]
+
+    def pack(self) -> bytes:
+        """Return the packet's bytes.
+
+        Raises:
+            RtcpError: no number or more than 65535, offsets out of order or range, or a delta of more than 16 bits.
+        """
+        if not 0 < self.count <= 0xFFFF:
+            raise RtcpError("RTCP transport feedback reports no packet or too many")
+        statuses = bytearray(b"0" * self.count)
+        deltas = bytearray()
+        last = -1
+        for offset, delta in self.received:
+            if not last < offset < self.count or not -0x8000 <= delta <= 0x7FFF:
+                raise RtcpError("RTCP transport feedback cannot carry this order or delta")
+            last = offset
+            if 0 <= delta <= 0xFF:
+                statuses[offset] = 0x31
+                deltas.append(delta)
+            else:
+                statuses[offset] = 0x32
+                deltas += delta.to_bytes(2, signed=True)
+        time_and_number = (self.reference_time & 0xFFFFFF) << 8 | self.number & 0xFF
+        fixed = _FIXED.pack(self.sender_ssrc, self.media_ssrc, self.base_sequence, self.count, time_and_number)
+        body = fixed + _pack_chunks(statuses) + deltas
+        return pack_packet(TRANSPORT_FEEDBACK, TRANSPORT_CC, body + bytes(-len(body) % 4))
+
+    @classmethod
+    def parse(cls, body: bytes) -> TransportFeedback:
+        """Read the body of such a packet, its padding taken off or not; raises RtcpError."""
+        if len(body) < _FIXED.size + _CHUNK.size:
+            raise RtcpError("RTCP transport feedback is too short")
+        sender_ssrc, media_ssrc, base_sequence, count, time_and_number = _FIXED.unpack_from(body)
+        if count == 0:
+            raise RtcpError("RTCP transport feedback reports no packet")
+        statuses, at = _parse_chunks(body, count)
+        if at + sum(size for _, size in statuses) > len(body):
+            raise RtcpError("RTCP transport feedback ends before its last delta")
+        received = []
+        for offset, size in statuses:
+            delta = body[at] if size == 1 else int.from_bytes(body[at : at + size], signed=True)
+            received.append((offset, delta))
+            at += size
+        time, number = time_and_number >> 8, time_and_number & 0xFF
+        return cls(sender_ssrc, media_ssrc, base_sequence, count, time, number, tuple(received))
+
+
+class ArrivalLog:
+    """When the packets of one transport came, until it is told to their sender."""
+
+    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_number")
+
+    def __init__(self) -> None:
+        self._extender = SequenceExtender()
+        # By extended number, in the order of arrival.
+        self._arrivals: dict[int, float] = {}
+        # The first number that the next feedback reports.
+        self._next: int | None = None
+        # Numbers below it are forgotten.
+        self._floor: int | None = None
+        self._number = 0
+
+    def received(self, sequence_number: int, now: float) -> None:
+        """Note that the packet of this transport-wide number (16 bits) came `now` (seconds, monotonic).
+
+        A duplicate, and what is later than the window for reordering, is left out.
+        """
+        sequence = self._extender.extend(sequence_number)
+        arrivals = self._arrivals
+        if sequence in arrivals:
+            return
+        if self._next is None:
+            self._next = sequence
+        elif sequence < self._next:
+            if self._floor is not None and sequence < self._floor:
+                return
+            self._next = sequence
+        arrivals[sequence] = now
+        if len(arrivals) > MAX_ARRIVALS:
+            self._forget(list(arrivals)[: MAX_ARRIVALS // 2])
+
+    def feedback(self, now: float, *, sender_ssrc: int, media_ssrc: int) -> list[TransportFeedback]:
+        """Return what to send now: one packet as a rule, none when nothing came, more when it does not fit into one.
+
+        Args:
+            now: seconds, by the clock of `received`.
+            sender_ssrc: the server's own.
+            media_ssrc: of any source of the transport.
+        """
+        first = self._next
+        if first is None:
+            return []
+        numbers = sorted(number for number in self._arrivals if number >= first)
+        packets = []
+        at = 0
+        while at < len(numbers):
+            # Numbers so far back are as good as reported.
+            first = max(first, numbers[at] - MAX_SPAN + 1)
+            received, reference_time = self._collect(numbers, at, first)
+            at += len(received)
+            count = received[-1][0] + 1
+            base = first & 0xFFFF
+            packets.append(
+                TransportFeedback(sender_ssrc, media_ssrc, base, count, reference_time, self._number, received)
+            )
+            self._number = self._number + 1 & 0xFF
+            first += count
+        self._next = first
+        self._forget_old(now)
+        return packets
+
+    def _collect(self, numbers: list[int], at: int, first: int) -> tuple[tuple[tuple[int, int], ...], int]:
+        """Return as many arrivals, from `numbers[at]` on, as fit into one feedback, and its reference time."""
+        time = round(self._arrivals[numbers[at]] * TICKS_PER_S)
+        reference_time = time // _TICKS_PER_REFERENCE
+        last = reference_time * _TICKS_PER_REFERENCE
+        received: list[tuple[int, int]] = []
+        for number in numbers[at : at + MAX_REPORTED]:
+            time = round(self._arrivals[number] * TICKS_PER_S)
+            if number - first >= MAX_SPAN or not -0x8000 <= time - last <= 0x7FFF:
+                break
+            received.append((number - first, time - last))
+            last = time
+        return tuple(received), reference_time & 0xFFFFFF
+
+    def _forget_old(self, now: float) -> None:
+        """Let go of what was reported and is out of the window in which a late packet is reported."""
+        old = []
+        for number, arrival in self._arrivals.items():
+            if now - arrival <= WINDOW_S:
+                break
+            old.append(number)
+        self._forget(old)
+
+    def _forget(self, numbers: list[int]) -> None:
+        for number in numbers:
+            del self._arrivals[number]
+        if numbers:
+            self._floor = max(numbers) + 1 if self._floor is None else max(self._floor, max(numbers) + 1)
+            if self._next is not None and self._next < self._floor:
+                self._next = self._floor
+
+
+def _pack_chunks(statuses: bytearray) -> bytes:
+    chunks = bytearray()
+    for match in _CHUNKS.finditer(statuses):
+        symbols = match[0]
+        if match["run"]:
+            chunk = int(symbols[:1]) << 13 | len(symbols)
+        elif match["bits"]:
+            chunk = _RUN_LIMIT | int(symbols, 2) << 14 - len(symbols)
+        else:
+            chunk = _PAIRS | int(symbols, 4) << 2 * (7 - len(symbols))
+        chunks += _CHUNK.pack(chunk)
+    return bytes(chunks)
+
+
+def _parse_chunks(body: bytes, count: int) -> tuple[list[tuple[int, int]], int]:
+    """Return offset and size of delta of each packet that came, and where the deltas begin."""
+    statuses: list[tuple[int, int]] = []
+    at = _FIXED.size
+    offset = 0
+    while offset < count:
+        if at + _CHUNK.size > len(body):
+            raise RtcpError("RTCP transport feedback ends before its last chunk")
+        (chunk,) = _CHUNK.unpack_from(body, at)
+        at += _CHUNK.size
+        if chunk < _RUN_LIMIT:
+            status, length = chunk >> 13, min(chunk & 0x1FFF, count - offset)
+            if status:
+                # Every status needs a byte at least: checked before a few bytes become a long list.
+                if len(statuses) + length > len(body):
+                    raise RtcpError("RTCP transport feedback ends before its last delta")
+                statuses.extend((offset + index, status) for index in range(length))
+            offset += length
+        else:
+            bits, length = (2, 7) if chunk >= _PAIRS else (1, 14)
+            for index in range(min(length, count - offset)):
+                status = chunk >> (length - 1 - index) * bits & (1 << bits) - 1
+                if status:
+                    statuses.append((offset + index, status))
+            offset += length
+    if any(status == _RESERVED for _, status in statuses):
+        raise RtcpError("RTCP transport feedback has a reserved status")
+    return statuses, at
