@@ -37,16 +37,16 @@ class ColourTrack(MediaStreamTrack):
 
     kind = "video"
 
-    def __init__(self, colour: Colour) -> None:
+    def __init__(self, colour: Colour, index: int = 0) -> None:
         super().__init__()
         self._picture = np.full((HEIGHT, WIDTH, 3), colour, dtype=np.uint8)
-        self._index = 0
+        self.index = index
 
     async def recv(self) -> av.VideoFrame:
         await asyncio.sleep(1 / FRAMES_PER_SECOND)
         frame = av.VideoFrame.from_ndarray(self._picture, format="rgb24")
-        frame.pts, frame.time_base = self._index * (90000 // FRAMES_PER_SECOND), fractions.Fraction(1, 90000)
-        self._index += 1
+        frame.pts, frame.time_base = self.index * (90000 // FRAMES_PER_SECOND), fractions.Fraction(1, 90000)
+        self.index += 1
         return frame
 
 
@@ -105,14 +105,22 @@ class AiortcClient:
         self.received: dict[str, Received] = {}
         "By mid."
         self._consumers: set[asyncio.Task[None]] = set()
+        self._camera: ColourTrack | None = None
         if colour is not None:
+            self._camera = ColourTrack(colour)
             self.pc.addTrack(ToneTrack(hertz))
-            self.pc.addTrack(ColourTrack(colour))
+            self.pc.addTrack(self._camera)
 
     def show(self, colour: Colour | None) -> None:
         """Let the camera see another colour, or nothing: no negotiation is needed."""
-        camera = next(t.sender for t in self.pc.getTransceivers() if t.kind == "video" and t.sender is not None)
-        camera.replaceTrack(None if colour is None else ColourTrack(colour))
+        sender = next(t.sender for t in self.pc.getTransceivers() if t.kind == "video" and t.sender is not None)
+        if colour is None:
+            sender.replaceTrack(None)
+            return
+        # Time goes on: libvpx takes nothing from before its first picture, and REMB may have made it begin anew. The
+        # former camera may be about to deliver one more.
+        self._camera = ColourTrack(colour, self._camera.index + 1 if self._camera is not None else 0)
+        sender.replaceTrack(self._camera)
 
     def prefer_h264(self) -> None:
         """Send H264 where the other side has it; before the first offer."""

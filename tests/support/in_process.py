@@ -16,7 +16,7 @@ from zvonim_sfu.config import Settings
 from zvonim_sfu.signaling.keys import REGISTRY
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.rooms.registry import Registry
@@ -43,9 +43,13 @@ class InProcess:
 
 
 @asynccontextmanager
-async def serve(**limits: float) -> AsyncIterator[InProcess]:
-    """Run a server on loopback ports of its own, with other limits than the default ones where given."""
+async def serve(*, announce: Sequence[str] = (), **limits: float) -> AsyncIterator[InProcess]:
+    """Run a server on loopback ports of its own, with other limits than the default ones where given.
+
+    `announce` is where clients are told to send media, if not to the server itself: a relay's address.
+    """
     values: dict[str, Any] = {"host": "127.0.0.1", "port": 0, "media_host": ("127.0.0.1",), "media_port": 0}
+    values["announce"] = tuple(announce)
     settings = Settings(**values | {f"limit_{name}": value for name, value in limits.items()})
     app = create_app(settings)
     runner = web.AppRunner(app, handle_signals=False, shutdown_timeout=0.5)

@@ -30,7 +30,10 @@ COMMANDS: Final = (
     "route add default dev zvonim0",
 )
 
+THREAD_NAMESPACE: Final = "/proc/thread-self/ns/net"
+
 _libc = ctypes.CDLL(None, use_errno=True)
+_own: set[tuple[int, int]] = set()
 
 
 class NamespaceError(RuntimeError):
@@ -47,19 +50,33 @@ def network_namespace() -> Iterator[str]:
     ip = shutil.which("ip") or shutil.which("ip", path="/usr/sbin:/sbin")
     if ip is None:
         raise NamespaceError("Firefox is tested in a network namespace: apt-get install iproute2")
-    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    home = os.open(THREAD_NAMESPACE, os.O_RDONLY | os.O_CLOEXEC)
     try:
         _call("unshare", CLONE_NEWNET)
+        made = _current()
+        _own.add(made)
         try:
             for command in COMMANDS:
                 subprocess.run([ip, *command.split()], check=True, capture_output=True, timeout=10)
             yield ADDRESS
         finally:
+            _own.discard(made)
             _call("setns", home, CLONE_NEWNET)
     except subprocess.CalledProcessError as error:
         raise NamespaceError(f"{' '.join(error.cmd)}: {error.stderr.decode().strip()}") from error
     finally:
         os.close(home)
+
+
+def in_own_namespace() -> bool:
+    """Whether this thread is in a namespace that `network_namespace` has made in this process."""
+    return bool(_own) and _current() in _own
+
+
+def _current() -> tuple[int, int]:
+    """What tells namespaces apart (namespaces(7))."""
+    status = os.stat(THREAD_NAMESPACE)
+    return status.st_dev, status.st_ino
 
 
 def _call(name: str, *arguments: int) -> None:

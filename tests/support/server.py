@@ -46,6 +46,11 @@ class RunningServer:
         self.strays: list[str] = []
         """Lines on stderr that are no log event: warnings of the interpreter, tracebacks."""
 
+    @property
+    def media_port(self) -> int:
+        """The UDP port that it has for media."""
+        return int(next(event["port"] for event in self.events if event["event"] == "udp port open"))
+
     async def read_log(self) -> None:
         """Read until the process closes its stderr; sets `url` when the server says where it listens."""
         assert self.process.stderr is not None
