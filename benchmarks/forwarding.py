@@ -35,7 +35,8 @@ if TYPE_CHECKING:
 
 PAYLOAD_BYTES = 1100
 BURST = 3
-VP8 = Codec(96, "VP8", 90000, feedback=("nack pli",))
+ARRIVALS = 3
+VP8 = Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "transport-cc"))
 KEYFRAME = b"\x10" + bytes(PAYLOAD_BYTES - 1)
 PROFILE = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
 
@@ -44,10 +45,14 @@ class Nobody:
     """Stands for the peers, which the packet path never asks."""
 
     def on_rtcp(self, data: bytes, now: float) -> None: ...
-    def on_tick(self, now: float) -> None: ...
+    def on_timer(self, now: float) -> float:
+        return now + 1
+
     def on_transport_state(self, transport: Transport, state: object) -> None: ...
     def on_unsupported(self, up_track: UpTrack) -> None: ...
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None: ...
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None: ...
+    def wake(self, at: float) -> None: ...
 
 
 def session(key: bytes, direction: int) -> Session:
@@ -55,10 +60,18 @@ def session(key: bytes, direction: int) -> Session:
     return Session(Policy(key=key, ssrc_type=direction, srtp_profile=PROFILE))
 
 
+def extension(number: int) -> bytes:
+    """A transport-wide number, as the only header extension: it ends at the server."""
+    return pack("!HHBHx", 0xBEDE, 1, ARRIVALS << 4 | 1, number & 0xFFFF)
+
+
 def published(count: int, key: bytes) -> list[bytes]:
     """What a publisher sends: SRTP packets that differ in number and time."""
     sender = session(key, Policy.SSRC_ANY_OUTBOUND)
-    return [sender.protect(pack("!BBHII", 0x80, 96, i & 0xFFFF, i // BURST * 3000, 1) + KEYFRAME) for i in range(count)]
+    return [
+        sender.protect(pack("!BBHII", 0x90, 96, i & 0xFFFF, i // BURST * 3000, 1) + extension(i) + KEYFRAME)
+        for i in range(count)
+    ]
 
 
 async def microseconds_per_packet(receivers: int, packets: int) -> float:
@@ -69,9 +82,10 @@ async def microseconds_per_packet(receivers: int, packets: int) -> float:
     key = os.urandom(28)
     transport._inbound = session(key, Policy.SSRC_ANY_INBOUND)
     up_track = UpTrack(
-        track_id="camera", participant_id="p", source=Source.CAMERA, clock=PublisherClock(), keyframes=nobody
+        track_id="camera", participant_id="p", source=Source.CAMERA, clock=PublisherClock(), publisher=nobody
     )
     up_track.configure([VP8], {})
+    transport.arrival_extension = ARRIVALS
     transport.router.configure({"0": up_track}, {1: up_track}, 0)
     sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sink.bind(("127.0.0.1", 0))
@@ -88,6 +102,8 @@ async def microseconds_per_packet(receivers: int, packets: int) -> float:
         transport.on_srtp(data, i / 1000)
         if i % BURST == BURST - 1:
             node.udp.batch.flush()
+        if i % 100 == 0:
+            transport.arrivals.feedback(i / 1000, sender_ssrc=1, media_ssrc=1)
     node.udp.batch.flush()
     spent = time.process_time() - started
     sent = sum(egress.packets_sent for egress in egresses)

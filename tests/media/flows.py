@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, cast
 
 from tests.media.support import OPUS, VP8, rtp
@@ -23,7 +24,7 @@ DELTA: Final = b"\x10\x01 a VP8 delta frame begins here"
 
 
 class Publisher:
-    """One up track and the way of packets to it; remembers the keyframes that were asked for."""
+    """One up track and the way of packets to it; remembers what was asked for."""
 
     def __init__(
         self,
@@ -35,10 +36,14 @@ class Publisher:
         name: str = "ann",
     ) -> None:
         self.requests: list[tuple[int, bool]] = []
-        "SSRC, and whether by PLI."
+        "Keyframes that were asked for: SSRC, and whether by PLI."
+        self.nacks: list[tuple[int, list[int]]] = []
+        "Packets that were asked for: SSRC and numbers."
+        self.timer = math.inf
+        "When the up track wants to be called."
         self.clock = clock or PublisherClock()
         self.up_track = UpTrack(
-            track_id=source.value, participant_id=name, source=source, clock=self.clock, keyframes=self
+            track_id=source.value, participant_id=name, source=source, clock=self.clock, publisher=self
         )
         self.up_track.configure(codecs or ((OPUS,) if source.kind == "audio" else (VP8,)), extension_ids or {})
         self.router = Router()
@@ -47,12 +52,27 @@ class Publisher:
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         self.requests.append((ssrc, accepts_pli))
 
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
+        self.nacks.append((ssrc, list(lost)))
+
+    def wake(self, at: float) -> None:
+        self.timer = min(self.timer, at)
+
+    def pass_time(self, until: float, round_trip_s: float = 0.05) -> None:
+        """Call the up track each time that it wants to be called, up to this time."""
+        while self.timer <= until:
+            at, self.timer = self.timer, math.inf
+            self.wake(self.up_track.on_timer(at, round_trip_s))
+            assert self.timer > at
+
     def send(self, data: bytes, now: float = 0.0) -> None:
         """What the transport does with a packet that it has decrypted."""
         packet = RtpPacket.parse(data)
         stream = self.router.streams.get(packet.ssrc) or self.router.bind(packet)
-        if stream is not None:
+        if stream is not None and stream.layer is not None:
             stream.up_track.handle_packet(packet, stream.layer, now)
+        elif stream is not None:
+            stream.up_track.handle_repair(packet, now)
 
     def send_frame(self, sequence_number: int, now: float = 0.0, *, payload: bytes = DELTA, ssrc: int = 1) -> None:
         self.send(rtp(sequence_number, int(now * 90000), payload=payload, ssrc=ssrc), now)
@@ -68,16 +88,22 @@ class Subscriber:
         codecs: Sequence[Codec] = (),
         extension_ids: Mapping[str, int] | None = None,
         ssrc: int = 0xABCD,
+        rtx_ssrc: int = 0,
     ) -> None:
         self.sent: list[RtpPacket] = []
         self.unsupported: list[UpTrack] = []
         self.down_track = DownTrack(kind, ssrc, egress=Egress(), batch=cast("Batch", self), listener=self)
-        self.down_track.configure(codecs or ((OPUS,) if kind == "audio" else (VP8,)), extension_ids or {})
+        self.down_track.configure(
+            codecs or ((OPUS,) if kind == "audio" else (VP8,)), extension_ids or {}, rtx_ssrc=rtx_ssrc
+        )
 
     def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
         """Stand in for the batch."""
         assert isinstance(egress, Egress)
         self.sent.append(RtpPacket.parse(header + tail))
+
+    def flush(self) -> None:
+        """What leaves is seen at once."""
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         self.unsupported.append(up_track)

@@ -8,7 +8,16 @@ from hypothesis import strategies as st
 
 from tests.media.support import AV1, H264, OPUS, VP8, VP9, examples
 from tests.support.captures import offer, offer_names
-from zvonim_sfu.media.codecs import CodecKey, codec_key, find_receiver, renumber, supported
+from zvonim_sfu.media.codecs import (
+    SUPPORTED_FEEDBACK,
+    CodecKey,
+    associated,
+    codec_key,
+    find_receiver,
+    renumber,
+    repair_types,
+    supported,
+)
 from zvonim_sfu.media.sdp import Codec, parse
 
 BASELINE = replace(H264, parameters="packetization-mode=1;profile-level-id=42001f")
@@ -56,13 +65,28 @@ def test_every_captured_section_has_a_codec_that_is_forwarded(name: str) -> None
         if not section.rejected and section.kind != "application":
             found = supported(section.codecs)
             assert found
-            assert {codec.name for codec in found} <= {"opus", "VP8", "VP9", "H264", "AV1"}
-            assert all(set(codec.feedback) <= {"nack pli", "ccm fir"} for codec in found)
+            assert {codec.name for codec in found} <= {"opus", "VP8", "VP9", "H264", "AV1", "rtx"}
+            forwarded = {codec.payload_type for codec in found if codec_key(codec) is not None}
+            assert {associated(codec) for codec in found if codec.name == "rtx"} <= forwarded
+            assert all(set(codec.feedback) <= set(SUPPORTED_FEEDBACK) for codec in found)
 
 
 def test_supported_keeps_the_offered_order_and_parameters() -> None:
-    offered = (VP9, Codec(97, "rtx", 90000), H264, replace(VP8, feedback=("nack", "nack pli", "transport-cc")))
-    assert supported(offered) == (VP9, H264, replace(VP8, feedback=("nack pli",)))
+    offered = (
+        VP9,
+        Codec(97, "rtx", 90000),
+        H264,
+        replace(VP8, feedback=("nack", "nack pli", "transport-cc", "nack rpsi")),
+    )
+    assert supported(offered) == (VP9, H264, replace(VP8, feedback=("nack", "nack pli", "transport-cc")))
+
+
+def test_retransmissions_are_supported_with_what_they_repair() -> None:
+    repairs = Codec(97, "RTX", 90000, parameters="apt=96;rtx-time=3000")
+    for unwanted in ("apt=98", "apt=", "apt=x", "apt=\u00b2", "apt=9999", "rtx-time=96", ""):
+        assert supported((VP8, repairs, Codec(99, "rtx", 90000, parameters=unwanted))) == (VP8, repairs)
+    assert supported((repairs,)) == ()
+    assert repair_types((VP8, repairs)) == {96: 97}
 
 
 def key(codec: Codec) -> CodecKey:
@@ -103,8 +127,12 @@ def test_an_h264_decoder_of_fragmented_units_takes_single_ones_too() -> None:
 def test_a_fresh_transport_gets_familiar_numbers() -> None:
     known: dict[int, Codec] = {}
     codecs = [replace(codec, payload_type=n) for n, codec in enumerate((OPUS, VP8, VP9, H264, AV1), 100)]
-    assert [codec.payload_type for codec in renumber(codecs, known)] == [111, 96, 98, 102, 45]
-    assert sorted(known) == [45, 96, 98, 102, 111]
+    numbered = renumber(codecs, known)
+    assert [codec.payload_type for codec in numbered if codec_key(codec)] == [111, 96, 98, 102, 45]
+    # Video is offered with retransmissions, and with the feedback that the server acts on.
+    assert repair_types(numbered) == {96: 97, 98: 99, 102: 103, 45: 46}
+    assert all(("nack" in codec.feedback) == (codec.name not in ("opus", "rtx")) for codec in numbered)
+    assert sorted(known) == sorted(codec.payload_type for codec in numbered)
 
 
 def test_a_codec_keeps_the_number_that_the_transport_knows() -> None:
@@ -113,11 +141,17 @@ def test_a_codec_keeps_the_number_that_the_transport_knows() -> None:
     assert list(known) == [120]
 
 
+def test_a_codec_keeps_the_retransmissions_that_the_transport_knows() -> None:
+    known = {120: replace(VP8, payload_type=120), 35: Codec(35, "rtx", 90000, parameters="apt=120")}
+    assert renumber([VP8], known) == (known[120], known[35])
+    assert list(known) == [120, 35]
+
+
 def test_a_number_that_is_taken_is_not_given_again() -> None:
     known = {96: Codec(96, "rtx", 90000)}
-    (vp8,) = renumber([VP8], known)
-    assert vp8.payload_type == 97
-    assert known[97] == vp8
+    vp8, repairs = renumber([VP8], known)
+    assert (vp8.payload_type, repairs.payload_type) == (97, 98)
+    assert (known[97], known[98]) == (vp8, repairs)
 
 
 def test_what_nobody_forwards_is_not_numbered() -> None:
@@ -127,13 +161,14 @@ def test_what_nobody_forwards_is_not_numbered() -> None:
 
 
 def test_a_codec_that_comes_twice_is_offered_once() -> None:
-    assert len(renumber([VP8, replace(VP8, payload_type=120)], {})) == 1
+    assert [codec.name for codec in renumber([VP8, replace(VP8, payload_type=120)], {})] == ["VP8", "rtx"]
 
 
 def test_a_codec_for_which_no_number_is_left_is_left_out() -> None:
     full = {n: Codec(n, "rtx", 90000) for n in range(128)}
     assert renumber([VP8], full) == ()
     del full[63]
+    # Without retransmissions, if there is no number for them.
     assert [codec.payload_type for codec in renumber([VP8, VP9], full)] == [63]
 
 
@@ -146,8 +181,9 @@ def test_all_codecs_there_are_find_a_number() -> None:
         *(replace(H264, parameters=f"packetization-mode={n % 4};profile-level-id={n * 997:06x}") for n in range(16000)),
     ]
     known: dict[int, Codec] = {}
-    assert {codec_key(codec) for codec in renumber(offered, known)} == {codec_key(c) for c in offered} - {None}
-    assert len(known) < 30
+    numbered = renumber(offered, known)
+    assert {codec_key(codec) for codec in numbered} - {None} == {codec_key(c) for c in offered} - {None}
+    assert len(known) == len(numbered) < 60
 
 
 @examples(200)

@@ -185,7 +185,7 @@ def test_a_new_number_for_the_codec_means_a_new_decoder_and_a_keyframe() -> None
     subscriber.down_track.configure([replace(VP8, payload_type=120)], {})
     publisher.send_frame(2, 5.0)
     assert publisher.requests[-1] == (1, True)
-    publisher.send_frame(3, 5.0, payload=KEYFRAME)
+    publisher.send_frame(3, 5.1, payload=KEYFRAME)
     assert [packet.payload_type for packet in subscriber.sent] == [96, 120]
     assert subscriber.numbers == [0, 1]
 

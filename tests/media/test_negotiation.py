@@ -26,8 +26,8 @@ from tests.media.support import (
     track,
 )
 from tests.support.captures import offer, offer_names
-from zvonim_sfu.media.codecs import codec_key
-from zvonim_sfu.media.negotiation import HOP_BY_HOP, accept_answer, answer, changes_needed, make_offer
+from zvonim_sfu.media.codecs import SUPPORTED_FEEDBACK, associated, codec_key
+from zvonim_sfu.media.negotiation import UNUSED, accept_answer, answer, changes_needed, make_offer
 from zvonim_sfu.media.sdp import Description, Extension, SdpError, parse, write
 from zvonim_sfu.media.session import NegotiationError, Session
 
@@ -53,13 +53,18 @@ def test_a_captured_offer_is_answered_section_by_section(name: str) -> None:
             continue
         assert mine.port == 9
         assert mine.direction == ("recvonly" if theirs.sends else "inactive")
-        assert [c.payload_type for c in mine.codecs] == [c.payload_type for c in theirs.codecs if codec_key(c)]
-        assert [c.parameters for c in mine.codecs] == [c.parameters for c in theirs.codecs if codec_key(c)]
+        forwarded = {c.payload_type for c in theirs.codecs if codec_key(c)}
+        taken = [c for c in theirs.codecs if c.payload_type in forwarded or associated(c) in forwarded]
+        assert [c.payload_type for c in mine.codecs] == [c.payload_type for c in taken]
+        assert [c.parameters for c in mine.codecs] == [c.parameters for c in taken]
+        assert [c.feedback for c in mine.codecs] == [
+            tuple(value for value in c.feedback if value in SUPPORTED_FEEDBACK) for c in taken
+        ]
         assert [(e.id, e.uri, e.direction) for e in mine.extensions] == [
-            (e.id, e.uri, REVERSED[e.direction]) for e in theirs.extensions if e.uri not in HOP_BY_HOP
+            (e.id, e.uri, REVERSED[e.direction]) for e in theirs.extensions if e.uri not in UNUSED
         ]
         assert mine.extmap_allow_mixed == theirs.extmap_allow_mixed
-        assert (mine.setup, mine.rtcp_mux, mine.ssrcs, mine.msid) == ("passive", True, (), None)
+        assert (mine.setup, mine.rtcp_mux, mine.ssrcs, mine.repairs, mine.msid) == ("passive", True, (), (), None)
         assert (mine.ice_ufrag, mine.fingerprints) == ("srvufrag", (local().fingerprint,))
         assert (agreed.client_sends, agreed.client_receives) == (theirs.sends, theirs.receives)
     live = [s for s in answered.sections if not s.rejected]
@@ -94,6 +99,11 @@ def test_a_section_that_the_client_sends_in_carries_a_track_back(name: str) -> N
     assert [s.msid for s in answered.sections] == [("bob", "microphone"), ("bob", "camera")]
     assert [s.cname for s in answered.sections] == ["bob", "bob"]
     assert len({s.ssrcs for s in answered.sections}) == 2
+    sound, picture = answered.sections
+    assert sound.repairs == ()
+    ((ssrc, rtx_ssrc),) = picture.repairs
+    assert (ssrc,) == picture.ssrcs
+    assert rtx_ssrc not in (*sound.ssrcs, *picture.ssrcs)
     assert changes_needed(session, tracks)
     assert not changes_needed(session, tracks[:2])
 

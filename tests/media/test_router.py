@@ -21,7 +21,7 @@ def packet(ssrc: int, payload_type: int = 96, mid: bytes | None = None) -> RtpPa
 
 def bound(router: Router, *arguments: object) -> UpTrack | None:
     stream = router.bind(packet(*arguments))  # type: ignore[arg-type] # those of packet
-    assert stream is None or router.streams[stream.layer.ssrc] is stream
+    assert stream is None or stream in router.streams.values()
     return stream.up_track if stream is not None else None
 
 

@@ -12,6 +12,7 @@ from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.sdp import Extension
 from zvonim_sfu.media.session import Session
 from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.totals import Totals
 from zvonim_sfu.media.tracks import Tracks
 from zvonim_sfu.net.kernel import Batch, Egress
 from zvonim_sfu.rtp.packet import RtpPacket
@@ -38,16 +39,20 @@ class Owner:
     """Stands in for a peer: its transport, and what its tracks tell it."""
 
     def __init__(self) -> None:
-        self.transport = SimpleNamespace(router=Router(), egress=Egress())
+        self.transport = SimpleNamespace(router=Router(), egress=Egress(), arrival_extension=0)
         self.batch = RecordingBatch()
         self.ended: list[int] = []
         self.unsupported: list[UpTrack] = []
-        node = SimpleNamespace(udp=SimpleNamespace(batch=self.batch))
+        node = SimpleNamespace(udp=SimpleNamespace(batch=self.batch), track_sets=set(), ended=Totals())
         self.tracks = Tracks(cast("Any", node), "ann", cast("Any", self.transport), self)
         self.session = Session()
         self.local = local()
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None: ...
+
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None: ...
+
+    def wake(self, at: float) -> None: ...
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         self.unsupported.append(up_track)

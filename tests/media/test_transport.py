@@ -28,7 +28,7 @@ async def test_it_connects_and_says_so_once() -> None:
         assert ann.states == ["connecting", "connected"]
         (entry,) = [entry for entry in logs if entry["event"] == "transport connected"]
         assert entry["profile"] == "SRTP_AEAD_AES_128_GCM"
-        assert entry["address"].startswith("127.0.0.1 ")
+        assert entry["address"].startswith("127.0.0.1:")
 
 
 @pytest.mark.asyncio
@@ -80,7 +80,7 @@ async def test_who_never_comes_is_given_up(monkeypatch: pytest.MonkeyPatch, reas
 
 @pytest.mark.asyncio
 async def test_silence_ends_consent_and_a_check_renews_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "TICK_S", 0.01)
+    monkeypatch.setattr(transport, "CONSENT_CHECK_S", 0.01)
     async with open_call() as call:
         ann, bob = call.join("ann"), call.join("bob")
         await publish(ann, camera())

@@ -9,9 +9,10 @@ from tests.media.flows import DELTA, KEYFRAME, Publisher
 from tests.media.support import H264, OPUS, VP8, rtp
 from zvonim_sfu.media.codecs import CodecKey
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.media.up_track import KEYFRAME_INTERVAL_S, MAX_LAYERS, Layer, UpTrack
+from zvonim_sfu.media.up_track import KEYFRAME_INTERVAL_S, MAX_LAYERS, UpTrack
 
 if TYPE_CHECKING:
+    from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.rtp.packet import RtpPacket
 
 
@@ -32,7 +33,8 @@ class Recorder:
 
 def subscribed(publisher: Publisher, now: float = 0.0) -> Recorder:
     recorder = Recorder()
-    publisher.up_track.subscribe(recorder, now)
+    publisher.up_track.subscribe(recorder)
+    publisher.up_track.request_keyframe(now)
     return recorder
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
     from zvonim_sfu.net.kernel import Path
+    from zvonim_sfu.net.limiter import AddressLimiter
 
 REMOTE_UFRAG = "clnt"
 REMOTE_PWD = "the-clients-own-password"
@@ -122,8 +123,10 @@ async def eventually(condition: Callable[[], bool]) -> None:
 
 
 @contextlib.asynccontextmanager
-async def open_port(hosts: Sequence[str] = ("127.0.0.1",)) -> AsyncIterator[UdpPort]:
-    port = await UdpPort.open(hosts, 0)
+async def open_port(
+    hosts: Sequence[str] = ("127.0.0.1",), handshakes: AddressLimiter | None = None
+) -> AsyncIterator[UdpPort]:
+    port = await UdpPort.open(hosts, 0, handshakes)
     try:
         yield port
     finally:

@@ -29,6 +29,7 @@ from tests.net.support import (
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
 from zvonim_sfu.net.kernel import Egress
+from zvonim_sfu.net.limiter import AddressLimiter
 from zvonim_sfu.net.udp import MAX_ADDRESSES_PER_AGENT, MAX_DATAGRAM_BYTES, UdpPort
 
 if TYPE_CHECKING:
@@ -395,3 +396,25 @@ async def test_a_port_without_an_address_is_an_error() -> None:
         other.bind(("127.0.0.1", 0))
         with pytest.raises(OSError, match="stop the process that uses it"):
             await UdpPort.open(["127.0.0.1"], other.getsockname()[1])
+
+
+@pytest.mark.asyncio
+async def test_handshakes_that_clients_of_one_address_begin_are_limited() -> None:
+    async with open_port(handshakes=AddressLimiter(20.0, 2)) as port:
+        agents = [new_agent() for _ in range(3)]
+        with client_of(port) as one, client_of(port) as two, client_of(port) as three:
+            for agent, client in zip(agents, (one, two, three), strict=True):
+                port.add(agent)
+                await client.check(agent, nominate=True)
+            for _ in range(5):
+                one.send(DTLS)  # what goes on costs nothing more
+            two.send(DTLS)
+            for agent, flights in ((agents[0], 5), (agents[1], 1)):
+                for _ in range(flights):
+                    assert await agent._recv() == DTLS
+            three.send(DTLS)
+            await eventually(lambda: port.drops == {DropReason.HANDSHAKE_LIMITED: 1})
+            await asyncio.sleep(0.1)
+            three.send(DTLS)  # as DTLS does when it gets no answer
+            assert await asyncio.wait_for(agents[2]._recv(), 5) == DTLS
+        assert port.drops == {DropReason.HANDSHAKE_LIMITED: 1}

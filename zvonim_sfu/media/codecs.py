@@ -8,13 +8,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from zvonim_sfu.media.sdp import Codec
+
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from zvonim_sfu.media.sdp import Codec
-
-# Feedback that the server gives and takes; offers of more are answered with these (RFC 4585, RFC 5104).
-SUPPORTED_FEEDBACK: Final = ("nack pli", "ccm fir")
+# Feedback that the server gives and takes; offers of more are answered with these (RFC 4585, RFC 5104, and the
+# drafts draft-holmer-rmcat-transport-wide-cc-extensions-01 and draft-alvestrand-rmcat-remb-03).
+SUPPORTED_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "goog-remb", "transport-cc")
+# What it offers to who receives.
+_OFFERED_FEEDBACK: Final = {"audio": (), "video": ("nack", "nack pli", "ccm fir", "goog-remb")}
+RTX: Final = "rtx"
 
 # Numbers for a transport whose client has not offered any yet: those that Chromium uses, so that logs look familiar.
 _USUAL_PAYLOAD_TYPES: Final = {"opus": 111, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
@@ -116,39 +120,65 @@ def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
 
 
 def supported(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
-    """Those of the offered codecs that the server forwards, with the feedback that it gives, in the offered order."""
+    """Those of the offered codecs that the server forwards, with the feedback that it gives, in the offered order.
+
+    Retransmissions (RFC 4588) of such codecs are among them; without any codec to forward there is none.
+    """
+    forwarded = {codec.payload_type for codec in codecs if codec_key(codec) is not None}
     return tuple(
         replace(codec, feedback=tuple(value for value in codec.feedback if value in SUPPORTED_FEEDBACK))
         for codec in codecs
-        if codec_key(codec) is not None
+        if codec.payload_type in forwarded or associated(codec) in forwarded
     )
+
+
+def associated(codec: Codec) -> int | None:
+    """The payload type whose packets a codec sends again (RFC 4588 section 8.1, `apt`); None if it is no such codec."""
+    if codec.name.lower() != RTX:
+        return None
+    apt = _parameters(codec.parameters).get("apt", "")
+    return int(apt) if apt.isascii() and apt.isdigit() and len(apt) <= 3 else None
+
+
+def repair_types(codecs: Iterable[Codec]) -> dict[int, int]:
+    """For each codec that can be sent again: its payload type, and the one of its retransmissions."""
+    return {apt: codec.payload_type for codec in codecs if (apt := associated(codec)) is not None}
 
 
 def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, ...]:
     """Codecs as they are to be offered on a transport whose numbers so far are `known` (by payload type).
 
-    A codec that the transport knows keeps the number and the parameters it has there; others get a free number and
-    are added to `known`. Codecs for which no number is free are left out.
+    A codec that the transport knows keeps the number and the parameters it has there, and its retransmissions if it
+    has some; others get free numbers, video with retransmissions, and are added to `known`. Codecs for which no number
+    is free are left out.
     """
     by_key: dict[CodecKey | None, Codec] = {}
     for codec in known.values():
         by_key.setdefault(codec_key(codec), codec)
-    result = []
+    repairs = repair_types(known.values())
+    result: list[Codec] = []
     for codec in codecs:
         key = codec_key(codec)
         if key is None:
             continue
         numbered = by_key.get(key)
         if numbered is None:
-            payload_type = _free_payload_type(key.name, known)
+            payload_type = _free_payload_type(_USUAL_PAYLOAD_TYPES[key.name], known)
             if payload_type is None:
                 continue
-            numbered = replace(codec, payload_type=payload_type)
+            feedback = _OFFERED_FEEDBACK["audio" if key.name == "opus" else "video"]
+            numbered = replace(codec, payload_type=payload_type, feedback=feedback)
             by_key[key] = known[payload_type] = numbered
+            again = _free_payload_type(payload_type + 1, known) if key.name != "opus" else None
+            if again is not None:
+                known[again] = Codec(again, RTX, numbered.clock_rate, parameters=f"apt={payload_type}")
+                repairs[payload_type] = again
         result.append(numbered)
+        if numbered.payload_type in repairs:
+            result.append(known[repairs[numbered.payload_type]])
     return tuple(dict.fromkeys(result))
 
 
-def _free_payload_type(name: str, used: Collection[int]) -> int | None:
-    usual = _USUAL_PAYLOAD_TYPES[name]
-    return next((number for number in (usual, *_FREE_PAYLOAD_TYPES) if number not in used), None)
+def _free_payload_type(usual: int, used: Collection[int]) -> int | None:
+    choice = (usual, *_FREE_PAYLOAD_TYPES) if usual in _FREE_PAYLOAD_TYPES else _FREE_PAYLOAD_TYPES
+    return next((number for number in choice if number not in used), None)

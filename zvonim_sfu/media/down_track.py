@@ -7,27 +7,40 @@ clock, so the same moment has the same mapping whoever is in the slot.
 
 from __future__ import annotations
 
+import math
 import secrets
+from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from zvonim_sfu.media.codecs import find_receiver
+from zvonim_sfu.media.codecs import find_receiver, repair_types
 from zvonim_sfu.rtp.packet import ExtensionPlan
+from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import SenderReport
-from zvonim_sfu.rtp.sequence import ts_delta
+from zvonim_sfu.rtp.rtx import wrap
+from zvonim_sfu.rtp.sequence import seq_delta, ts_delta
 from zvonim_sfu.rtp.timing import ntp_from_unix
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from zvonim_sfu.media.codecs import CodecKey
+    from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.sdp import Codec
-    from zvonim_sfu.media.up_track import Layer, UpTrack
+    from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.kernel import Batch, Egress
+    from zvonim_sfu.rtp.budget import RepairBudget
     from zvonim_sfu.rtp.packet import RtpPacket
     from zvonim_sfu.rtp.rtcp import ReportBlock
 
 _pack_header = Struct("!BBHII").pack
+# Repairs that are remembered, so that none is sent twice within a round trip: more than one round trip's loss.
+MAX_RESENT: Final = 512
+# In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
+CATCH_UP_TICKS: Final = 900
+# Who asks again has waited a round trip by its own measure, which in jitter is often less than ours: with less patience
+# than this every other repair that was lost itself came a round trip later than it could.
+_REPEAT_AFTER_ROUND_TRIPS: Final = 0.6
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
 
 
@@ -38,18 +51,45 @@ class DownTrackListener(Protocol):
         """The subscriber negotiated no codec that can carry what this track sends now."""
 
 
+@dataclass(slots=True)
+class DownTrackCounters:
+    """Counters of one down track."""
+
+    packets: int = 0
+    octets: int = 0
+    "Of payload; retransmissions are in neither."
+    nacked: int = 0
+    "Packets that the subscriber asked for again."
+    repaired: int = 0
+    "Those that were sent again."
+    rate: BitrateMeter = field(default_factory=BitrateMeter)
+    "Of these octets, updated each second."
+    report: ReportBlock | None = None
+    "What the subscriber last reported: loss, jitter (RFC 3550 section 6.4.1)."
+
+
+class CatchUp(NamedTuple):
+    """How timestamps of a source that comes in late become those of this track, all in units of the clock."""
+
+    first: int
+    "The source's first."
+    until: int
+    "After it; the timestamps from there on are true."
+    start: int
+    "What becomes of the first."
+    pace: float
+    "How fast time goes on from there, below 1."
+
+
 class DownTrack:
     """The sending side of one m-section. Its owner is the subscriber's peer."""
 
     def __init__(self, kind: str, ssrc: int, *, egress: Egress, batch: Batch, listener: DownTrackListener) -> None:
+        self.statistics = DownTrackCounters()
         self.kind = kind
         self.ssrc = ssrc
         self.cname = ""
         self.up_track: UpTrack | None = None
-        self.packets = 0
-        self.octets = 0
-        self.last_report: ReportBlock | None = None
-        "What the subscriber last reported of it: loss, jitter (RFC 3550 section 6.4.1)."
         self._egress = egress
         self._batch = batch
         self._listener = listener
@@ -58,22 +98,32 @@ class DownTrack:
         self._plan = ExtensionPlan({})
         self._payload_type = -1
         "What the subscriber calls the up track's codec; -1 if it has none for it."
+        self._rtx_ssrc = 0
+        self._rtx_payload_type = -1
+        "What it calls retransmissions of that codec; -1 where packets are sent again as they were."
+        self._rtx_sequence = secrets.randbits(15)
+        self._resent: dict[int, float] = {}
+        "When packets were last sent again, by their number here; the latest ones."
         self._unsupported: tuple[UpTrack, CodecKey] | None = None
         "What the listener was told of last, so that it is told once."
-        self._clock_rate = _CLOCK_RATES[kind]
+        self.clock_rate = _CLOCK_RATES[kind]
         self._layer: Layer | None = None
         "The layer that is being sent; None while a picture waits for its keyframe."
         self._first_sequence = 0
         self._sequence_offset = 0
         self._timestamp_offset = 0
+        self._true_from: float = 0
+        "From this number on timestamps have that offset; before it they catch up."
+        self._catch_up = CatchUp(0, 0, 0, 0.0)
         # Below 2^15, so that the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
         self._last_sequence = secrets.randbits(15)
         self._last_timestamp = 0
         # Timestamps begin at random (RFC 3550 section 5.1): server time plus this, in units of the clock rate.
         self._timestamp_base = secrets.randbits(32)
 
-    def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int]) -> None:
-        """Take over what was negotiated with the subscriber."""
+    def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int], *, rtx_ssrc: int = 0) -> None:
+        """Take over what was negotiated with the subscriber; `rtx_ssrc` is 0 where it takes no retransmissions."""
+        self._rtx_ssrc = rtx_ssrc
         self._codecs = tuple(codecs)
         self._extension_ids = dict(extension_ids)
         self.on_codec()
@@ -85,8 +135,11 @@ class DownTrack:
         self.detach()
         if up_track is not None:
             self.up_track = up_track
-            self.on_codec()
-            up_track.subscribe(self, now)
+            self._prepare(up_track)
+            up_track.subscribe(self)
+            if up_track.layer is None or not self._replay(up_track.layer, now):
+                up_track.request_keyframe(now)
+            self._batch.flush()
 
     def detach(self) -> None:
         """Carry nothing from now on."""
@@ -100,10 +153,17 @@ class DownTrack:
             self.up_track.request_keyframe(now)
 
     def on_codec(self) -> None:
-        """Prepare what packets need: payload type and header-extension numbers of the subscriber."""
-        up_track = self.up_track
-        if up_track is None or up_track.codec is None:
-            return
+        """The codec of the up track, or what the subscriber calls it, has changed."""
+        if self.up_track is not None and self._prepare(self.up_track):
+            self.up_track.need_keyframe()
+
+    def _prepare(self, up_track: UpTrack) -> bool:
+        """Prepare what packets need: payload type and header-extension numbers of the subscriber.
+
+        Returns whether it takes another decoder, which needs a keyframe to begin with. Else the picture goes on.
+        """
+        if up_track.codec is None:
+            return False
         self._plan = ExtensionPlan(
             {
                 number: self._extension_ids[uri]
@@ -113,30 +173,48 @@ class DownTrack:
         )
         codec = find_receiver(up_track.codec.key, self._codecs)
         payload_type = -1 if codec is None else codec.payload_type
-        if payload_type != self._payload_type:
-            # Another decoder, which needs a keyframe to begin with. Else the picture goes on.
+        self._rtx_payload_type = repair_types(self._codecs).get(payload_type, -1) if self._rtx_ssrc else -1
+        is_other = payload_type != self._payload_type
+        if is_other:
             self._payload_type = payload_type
             self._layer = None
-            if codec is not None:
-                up_track.need_keyframe()
         # Without any codec the subscriber has only paused this m-section.
         unsupported = (up_track, up_track.codec.key) if codec is None and self._codecs else None
         if unsupported is not None and unsupported != self._unsupported:
             self._listener.on_unsupported(up_track)
         self._unsupported = unsupported
+        return is_other and codec is not None
 
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
         """Send a packet of the up track on, under this track's own numbers."""
         if layer is not self._layer:
             if self._payload_type < 0 or (self.kind == "video" and not keyframe):
                 return
-            assert self.up_track is not None  # who is not subscribed is not forwarded to
-            captured_at = self.up_track.clock.capture_time(layer.clock, packet.timestamp, now)
-            self._enter(packet, layer, sequence, captured_at)
-        elif sequence < self._first_sequence:
-            return  # from before the keyframe with which this source came in
+            # It may have come late, be it repaired; then others came after it already.
+            if not self._replay(layer, now):
+                self._begin(layer.history.since(sequence) or [(sequence, packet)], layer, now)
+        elif sequence >= self._first_sequence:  # not from before the keyframe with which this source came in
+            self._send(packet, sequence)
+
+    def _replay(self, layer: Layer, now: float) -> bool:
+        """Begin with the newest keyframe and all that came after it, if that is still worth it."""
+        packets = layer.history.since_keyframe(now) if self._payload_type >= 0 and self.kind == "video" else None
+        if not packets:
+            return False
+        self._begin(packets, layer, now)
+        return True
+
+    def _begin(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
+        self._enter(packets, layer, now)
+        for sequence, packet in packets:
+            self._send(packet, sequence)
+
+    def _send(self, packet: RtpPacket, sequence: int) -> None:
         sequence_out = sequence + self._sequence_offset
-        timestamp = (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        if sequence >= self._true_from:
+            timestamp = (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        else:
+            timestamp = self._timestamp(packet, sequence)
         if sequence_out > self._last_sequence:
             self._last_sequence = sequence_out
             self._last_timestamp = timestamp
@@ -149,18 +227,95 @@ class DownTrack:
             self.ssrc,
         )
         self._batch.append(self._egress, header, tail.data)
-        self.packets += 1
-        self.octets += len(packet.data) - packet.payload_offset
+        statistics = self.statistics
+        statistics.packets += 1
+        statistics.octets += len(packet.data) - packet.payload_offset
 
-    def _enter(self, packet: RtpPacket, layer: Layer, sequence: int, captured_at: float) -> None:
-        """Continue the numbers of this track with a source that comes in with `packet`."""
-        timestamp = (int(captured_at * self._clock_rate) + self._timestamp_base) & 0xFFFFFFFF
-        if self.packets and ts_delta(timestamp, self._last_timestamp) <= 0:
-            timestamp = (self._last_timestamp + 1) & 0xFFFFFFFF
+    def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
+        """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.
+
+        By RTX (RFC 4588) where that was negotiated, else as the same packet once more. Who appends to the batch here
+        has it flushed by the wake-up in which the NACK came.
+        """
+        layer = self._layer
+        if layer is None:
+            return
+        patience_s = round_trip_s * _REPEAT_AFTER_ROUND_TRIPS
+        for number in lost:
+            self.statistics.nacked += 1
+            sequence_out = self._last_sequence + seq_delta(number, self._last_sequence & 0xFFFF)
+            sequence = sequence_out - self._sequence_offset
+            if sequence < self._first_sequence or now - self._resent.get(sequence_out, -math.inf) < patience_s:
+                continue
+            packet = layer.history.get(sequence, now)
+            if packet is None or not budget.take(len(packet.data), sent=self._egress.bytes_sent, now=now):
+                continue
+            self._resent[sequence_out] = now
+            if len(self._resent) > MAX_RESENT:
+                del self._resent[next(iter(self._resent))]
+            self._send_again(packet, sequence)
+            self.statistics.repaired += 1
+
+    def _send_again(self, packet: RtpPacket, sequence: int) -> None:
+        tail = packet.tail(self._plan)
+        header = _pack_header(
+            tail.first_byte,
+            packet.marker << 7 | self._payload_type,
+            sequence + self._sequence_offset & 0xFFFF,
+            self._timestamp(packet, sequence),
+            self.ssrc,
+        )
+        data = tail.data
+        if self._rtx_payload_type >= 0:
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            header, data = wrap(
+                header,
+                tail,
+                ssrc=self._rtx_ssrc,
+                payload_type=self._rtx_payload_type,
+                sequence_number=self._rtx_sequence,
+            )
+        self._batch.append(self._egress, header, data)
+
+    def _enter(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
+        """Continue the numbers of this track with a source that comes in with these packets.
+
+        Timestamps are the true ones if they can be. A picture whose packets were captured before the last one of the
+        former source, or a while ago, catches up: what was captured until now is told as one quick movement. A sound
+        cannot be played faster; it stays that much late.
+        """
+        assert self.up_track is not None  # who is not subscribed is not forwarded to
+        (first_sequence, first), (_, last) = packets[0], packets[-1]
+        captured_at = self.up_track.clock.capture_time(layer.clock, last.timestamp, now)
+        newest = int(captured_at * self.clock_rate) + self._timestamp_base
+        start = newest - max(0, ts_delta(last.timestamp, first.timestamp))
+        present = max(newest, int(now * self.clock_rate) + self._timestamp_base)
+        after = start - 1
+        if len(packets) > 1 and self.kind == "video":
+            after = max(after, present - CATCH_UP_TICKS - 1)
+        if self.statistics.packets:
+            after = max(after, present + ts_delta(self._last_timestamp, present))
+        shift = max(0, after + 1 - start)
+        if self.kind == "video":
+            shift = min(shift, max(0, after + 1 + CATCH_UP_TICKS - present))
+        start, present = start + shift, present + shift
         self._layer = layer
-        self._first_sequence = sequence
-        self._sequence_offset = self._last_sequence + 1 - sequence
-        self._timestamp_offset = (timestamp - packet.timestamp) & 0xFFFFFFFF
+        self._first_sequence = self._true_from = first_sequence
+        self._sequence_offset = self._last_sequence + 1 - first_sequence
+        self._timestamp_offset = start - first.timestamp
+        if after >= start:
+            self._true_from = math.inf
+            self._catch_up = CatchUp(
+                first.timestamp, present - start, after + 1, (present - after - 1) / (present - start)
+            )
+
+    def _timestamp(self, packet: RtpPacket, sequence: int) -> int:
+        if sequence < self._true_from:
+            elapsed = ts_delta(packet.timestamp, self._catch_up.first)
+            if elapsed < self._catch_up.until:
+                return (self._catch_up.start + int(max(0, elapsed) * self._catch_up.pace)) & 0xFFFFFFFF
+            self._true_from = min(sequence, self._true_from)
+        return (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
 
     def sender_report(self, now: float, wall_time: float) -> SenderReport | None:
         """The report (RFC 3550 section 6.4.1) for this moment; None while nothing is sent or its clock is not known.
@@ -177,7 +332,7 @@ class DownTrack:
             ssrc=self.ssrc,
             ntp=ntp_from_unix(wall_time),
             rtp_timestamp=(timestamp + self._timestamp_offset) & 0xFFFFFFFF,
-            packets=self.packets & 0xFFFFFFFF,
-            octets=self.octets & 0xFFFFFFFF,
+            packets=self.statistics.packets & 0xFFFFFFFF,
+            octets=self.statistics.octets & 0xFFFFFFFF,
             reports=(),
         )

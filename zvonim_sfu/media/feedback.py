@@ -1,123 +1,226 @@
-"""RTCP of one transport: what is done with each message that comes in, and what is sent each second.
+"""RTCP of one peer: what is done with each message that comes in, and what is sent when.
 
-| from the client        | what the server does                                                                     |
-|------------------------|------------------------------------------------------------------------------------------|
-| SR                     | feeds the layer's and the publisher's clock (lip sync), and LSR/DLSR of the next report  |
-| RR                     | kept: loss, jitter and round trip of the down track                                      |
-| SDES, APP, unknown     | nothing                                                                                  |
-| BYE                    | nothing: Firefox sends one for tracks that go on; negotiation tells when a track ends    |
-| PLI, FIR               | asks the publisher of the down track for a keyframe (media.up_track throttles)           |
-| NACK, REMB, transport-cc | nothing: not negotiated                                                                |
+| from the client | what the server does                                                                            |
+|-----------------|-------------------------------------------------------------------------------------------------|
+| SR              | feeds the layer's and the publisher's clock (lip sync), and LSR/DLSR of the next report         |
+| RR              | kept: loss, jitter and round trip of the down track                                             |
+| SDES, APP, unknown | nothing                                                                                      |
+| BYE             | nothing: Firefox sends one for tracks that go on; negotiation tells when a track ends           |
+| PLI, FIR        | asks the publisher of the down track for a keyframe (media.up_track throttles)                  |
+| NACK            | sends again what is kept of it, within the receiver's budget (media.down_track)                 |
+| XR with RRTR    | answered by DLRR with the next report                                                           |
+| REMB            | kept: what the client thinks its link holds                                                     |
+| transport-cc    | nothing: the server numbers no packets transport-wide                                           |
 
-Sent: SR and SDES for each down track that carries something, receiver reports for each layer that comes in, PLI or
-FIR as keyframes are wanted, BYE when the m-section of a down track ends.
+Sent each second: SR and SDES for each down track that carries something, receiver reports for each layer that comes
+in, REMB to publishers that negotiated nothing better. Each 100 ms: transport-cc to publishers that negotiated it.
+When there is need: NACK for what is missing, PLI or FIR for a keyframe, BYE when the m-section of a down track ends.
 """
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
+from zvonim_sfu.net.drops import DropReason
+from zvonim_sfu.rtp.budget import RepairBudget
+from zvonim_sfu.rtp.remb import RembEstimator
 from zvonim_sfu.rtp.rtcp import (
     Bye,
+    ExtendedReport,
     FullIntraRequest,
+    Nack,
     PictureLossIndication,
     ReceiverReport,
+    Remb,
     ReportBlock,
+    RtcpError,
     RtcpPacket,
     SenderReport,
     SourceDescription,
+    parse_compound,
 )
-from zvonim_sfu.rtp.timing import middle32
+from zvonim_sfu.rtp.rtcp_xr import ReferenceTimeAnswer
+from zvonim_sfu.rtp.timing import middle32, ntp_from_unix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from zvonim_sfu.media.down_track import DownTrack
-    from zvonim_sfu.media.publisher_clock import PublisherClock
-    from zvonim_sfu.media.router import Stream
+    from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.tracks import Tracks
+    from zvonim_sfu.media.transport import Transport
 
+REPORT_INTERVAL_S: Final = 1.0
+# What libwebrtc's receivers use; its senders take 50 to 250 ms.
+ARRIVALS_INTERVAL_S: Final = 0.1
+# Before the first measurement: a transatlantic path.
+DEFAULT_ROUND_TRIP_S: Final = 0.1
+_MAX_ROUND_TRIP_S: Final = 10.0
+_ROUND_TRIP_GAIN: Final = 1 / 8  # of the smoothed round trip, as TCP's (RFC 6298 section 2)
 # A sender report with its SDES is 28 + 8 + up to 70 bytes: ten stay below a packet's 1200.
 _REPORTS_PER_COMPOUND: Final = 10
+_MAX_BLOCKS: Final = 31  # five bits count them
 
 
 class Feedback:
-    """Reads and writes RTCP for one peer; `ssrc` is the server's own as a receiver."""
+    """Reads and writes RTCP for one peer on one transport; `ssrc` is the server's own as a receiver."""
 
-    def __init__(self, ssrc: int) -> None:
-        self.ssrc = ssrc
+    def __init__(self, ssrc: int, node: MediaNode, transport: Transport, tracks: Tracks) -> None:
+        self.round_trip_s = DEFAULT_ROUND_TRIP_S
+        "To the client and back, smoothed; a guess until `round_trip_measured`."
+        self.round_trip_measured = False
+        self.link_bitrate: int | None = None
+        "What the client says that its link holds (REMB), in bit/s."
+        self._ssrc = ssrc
+        self._node = node
+        self._transport = transport
+        self._tracks = tracks
+        self._budget: RepairBudget | None = None
+        self._estimator = RembEstimator()
         self._fir_numbers: dict[int, int] = {}
+        self._reference: tuple[ExtendedReport, float] | None = None
+        self._report_at = 0.0
+        self._arrivals_at = 0.0
 
-    def handle(
-        self,
-        packets: Iterable[RtcpPacket],
-        *,
-        streams: Mapping[int, Stream],
-        down_tracks: Mapping[int, DownTrack],
-        clock: PublisherClock,
-        now: float,
-    ) -> None:
-        """Act on the messages of one compound packet, `now` in server time."""
+    def on_rtcp(self, data: bytes, now: float) -> None:
+        """Act on a compound packet (or a reduced-size one, RFC 5506) of the client."""
+        try:
+            packets = parse_compound(data)
+        except RtcpError:
+            self._transport.drop(DropReason.RTCP_MALFORMED)
+            return
         for packet in packets:
             match packet:
                 case SenderReport():
-                    stream = streams.get(packet.ssrc)
-                    if stream is not None:
-                        stream.layer.clock.update(packet.ntp, packet.rtp_timestamp)
-                        stream.layer.statistics.sender_report(middle32(packet.ntp), now)
-                        clock.on_sender_report(packet.ntp / (1 << 32), now)
-                    self._keep(packet.reports, down_tracks)
+                    self._on_sender_report(packet, now)
+                    self._keep(packet.reports, now)
                 case ReceiverReport():
-                    self._keep(packet.reports, down_tracks)
+                    self._keep(packet.reports, now)
                 case PictureLossIndication():
-                    _request_keyframe(down_tracks, packet.media_ssrc, now)
+                    self._on_picture_lost(packet.media_ssrc, now)
                 case FullIntraRequest():
                     for ssrc, _ in packet.entries:
-                        _request_keyframe(down_tracks, ssrc, now)
+                        self._on_picture_lost(ssrc, now)
+                case Nack():
+                    self._on_nack(packet, now)
+                case Remb():
+                    self.link_bitrate = packet.bitrate
+                case ExtendedReport() if packet.reference_time is not None:
+                    self._reference = packet, now
                 case _:
                     pass
 
-    @staticmethod
-    def _keep(blocks: Iterable[ReportBlock], down_tracks: Mapping[int, DownTrack]) -> None:
-        for block in blocks:
-            down_track = down_tracks.get(block.ssrc)
-            if down_track is not None:
-                down_track.last_report = block
+    def _on_sender_report(self, report: SenderReport, now: float) -> None:
+        stream = self._transport.router.streams.get(report.ssrc)
+        if stream is not None and stream.layer is not None:
+            stream.layer.clock.update(report.ntp, report.rtp_timestamp)
+            stream.layer.statistics.sender_report(middle32(report.ntp), now)
+            self._tracks.clock.on_sender_report(report.ntp / (1 << 32), now)
 
-    def reports(
-        self, streams: Mapping[int, Stream], down_tracks: Iterable[DownTrack], *, now: float, wall_time: float
-    ) -> list[list[RtcpPacket]]:
-        """The compound packets of this second."""
-        blocks = tuple(
-            stream.layer.statistics.report(ssrc, now)
-            for ssrc, stream in streams.items()
-            if stream.layer is stream.up_track.layer
-        )[:31]
-        compounds: list[list[RtcpPacket]] = [[ReceiverReport(self.ssrc, blocks)]] if blocks else []
+    def _keep(self, blocks: Iterable[ReportBlock], now: float) -> None:
+        for block in blocks:
+            down_track = self._tracks.down_by_ssrc.get(block.ssrc)
+            if down_track is None:
+                continue
+            down_track.statistics.report = block
+            if block.lsr:
+                # RFC 3550 section 6.4.1: now - LSR - DLSR, in 1/65536 s.
+                ntp = middle32(ntp_from_unix(self._node.wall_time(now)))
+                measured = (ntp - block.lsr - block.dlsr & 0xFFFFFFFF) / 65536
+                if measured < _MAX_ROUND_TRIP_S:
+                    gain = _ROUND_TRIP_GAIN if self.round_trip_measured else 1.0
+                    self.round_trip_s += (measured - self.round_trip_s) * gain
+                    self.round_trip_measured = True
+
+    def _on_picture_lost(self, ssrc: int, now: float) -> None:
+        down_track = self._tracks.down_by_ssrc.get(ssrc)
+        if down_track is not None:
+            down_track.request_keyframe(now)
+
+    def _on_nack(self, nack: Nack, now: float) -> None:
+        down_track = self._tracks.down_by_ssrc.get(nack.media_ssrc)
+        if down_track is not None:
+            if self._budget is None:
+                self._budget = RepairBudget(sent=self._transport.egress.bytes_sent, now=now)
+            down_track.repair(nack.lost, self._budget, now, self.round_trip_s)
+
+    def on_timer(self, now: float) -> float:
+        """Send what is due; returns when something will be next."""
+        if now >= self._report_at:
+            self._report_at = now + REPORT_INTERVAL_S
+            self._send_reports(now)
+        next_at = self._report_at
+        if self._transport.arrival_extension and self._tracks.up:
+            if now >= self._arrivals_at:
+                self._arrivals_at = now + ARRIVALS_INTERVAL_S
+                self._send_arrivals(now)
+            next_at = min(next_at, self._arrivals_at)
+        return min(next_at, *(track.on_timer(now, self.round_trip_s) for track in self._tracks.up.values()), math.inf)
+
+    def _layers(self) -> list[Layer]:
+        return [track.layer for track in self._tracks.up.values() if track.layer is not None]
+
+    def _send_reports(self, now: float) -> None:
+        layers = self._layers()
+        blocks = tuple(layer.statistics.report(layer.ssrc, now) for layer in layers[:_MAX_BLOCKS])
+        if blocks or self._reference is not None:
+            compound: list[RtcpPacket] = [ReceiverReport(self._ssrc, blocks)]
+            if self._reference is not None:
+                request, came_at = self._reference
+                self._reference = None
+                delay = int((now - came_at) * 65536)
+                answer = ReferenceTimeAnswer(request.ssrc, middle32(request.reference_time or 0), delay)
+                compound.append(ExtendedReport(self._ssrc, answers=(answer,)))
+            self._transport.send_rtcp(compound)
+        wall_time = self._node.wall_time(now)
         sending = [
             (down_track, report)
-            for down_track in down_tracks
+            for down_track in self._tracks.down.values()
             if (report := down_track.sender_report(now, wall_time)) is not None
         ]
         for i in range(0, len(sending), _REPORTS_PER_COMPOUND):
             part = sending[i : i + _REPORTS_PER_COMPOUND]
             names = SourceDescription(tuple((down_track.ssrc, down_track.cname) for down_track, _ in part))
-            compounds.append([*(report for _, report in part), names])
-        return compounds
+            self._transport.send_rtcp([*(report for _, report in part), names])
+        if layers and self._tracks.wants_remb and not self._transport.arrival_extension:
+            self._send_remb(layers, now)
+        for layer in layers:
+            layer.history.expire(now)
+            layer.rate.update(layer.octets, now)
+        for down_track in self._tracks.down.values():
+            down_track.statistics.rate.update(down_track.statistics.octets, now)
+        self._transport.received_rate.update(self._transport.bytes_received, now)
+        self._transport.sent_rate.update(self._transport.egress.bytes_sent, now)
 
-    def keyframe_request(self, ssrc: int, *, accepts_pli: bool) -> list[RtcpPacket]:
-        """A request to the publisher: PLI (RFC 4585 section 6.3.1), or FIR (RFC 5104 section 4.3.1) without it."""
-        empty = ReceiverReport(self.ssrc)
-        if accepts_pli:
-            return [empty, PictureLossIndication(self.ssrc, ssrc)]
-        number = self._fir_numbers[ssrc] = (self._fir_numbers.get(ssrc, -1) + 1) % 256
-        return [empty, FullIntraRequest(self.ssrc, ((ssrc, number),))]
+    def _send_remb(self, layers: Sequence[Layer], now: float) -> None:
+        bitrate = self._estimator.update(
+            octets=sum(layer.octets for layer in layers),
+            expected=sum(layer.statistics.expected for layer in layers),
+            received=sum(layer.statistics.received for layer in layers),
+            now=now,
+        )
+        if bitrate is not None:
+            ssrcs = tuple(layer.ssrc for layer in layers)
+            self._transport.send_rtcp([ReceiverReport(self._ssrc), Remb(self._ssrc, bitrate, ssrcs)])
 
-    def goodbye(self, ssrcs: Sequence[int]) -> list[RtcpPacket]:
-        """Tell the client that these SSRCs end (RFC 3550 section 6.6); at most 31 at a time."""
-        return [ReceiverReport(self.ssrc), Bye(tuple(ssrcs[:31]))]
+    def _send_arrivals(self, now: float) -> None:
+        media_ssrc = next((layer.ssrc for layer in self._layers()), 0)
+        for packet in self._transport.arrivals.feedback(now, sender_ssrc=self._ssrc, media_ssrc=media_ssrc):
+            self._transport.send_rtcp([ReceiverReport(self._ssrc), packet])
 
+    def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
+        """Send the publisher a PLI (RFC 4585 section 6.3.1), or a FIR (RFC 5104 section 4.3.1) where it takes none."""
+        request: RtcpPacket = PictureLossIndication(self._ssrc, ssrc)
+        if not accepts_pli:
+            number = self._fir_numbers[ssrc] = (self._fir_numbers.get(ssrc, -1) + 1) % 256
+            request = FullIntraRequest(self._ssrc, ((ssrc, number),))
+        self._transport.send_rtcp([ReceiverReport(self._ssrc), request])
 
-def _request_keyframe(down_tracks: Mapping[int, DownTrack], ssrc: int, now: float) -> None:
-    down_track = down_tracks.get(ssrc)
-    if down_track is not None:
-        down_track.request_keyframe(now)
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
+        """Send the publisher a NACK (RFC 4585 section 6.2.1)."""
+        self._transport.send_rtcp([ReceiverReport(self._ssrc), Nack(self._ssrc, ssrc, tuple(lost))])
+
+    def goodbye(self, ssrc: int) -> None:
+        """Tell the client that this SSRC ends (RFC 3550 section 6.6)."""
+        self._transport.send_rtcp([ReceiverReport(self._ssrc), Bye((ssrc,))])

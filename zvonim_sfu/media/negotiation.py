@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.session import Local, Track
 
 MID_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
-# Extensions that speak of one hop: they end at the server and are not asked for where it does not use them.
-HOP_BY_HOP: Final = frozenset(
+TRANSPORT_CC_EXTENSION: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
+# Extensions that speak of one hop end at the server: those that it reads itself,
+READ_HERE: Final = frozenset({MID_EXTENSION, TRANSPORT_CC_EXTENSION})
+# and those that it does not ask for, as it has no use for them.
+UNUSED: Final = frozenset(
     {
         "urn:ietf:params:rtp-hdrext:toffset",
         "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
-        "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01",
         "http://www.webrtc.org/experiments/rtp-hdrext/transport-wide-cc-02",
         "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
         "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
@@ -96,20 +98,23 @@ def answer(
             if track is not None:
                 unplaced.remove(track)
                 sending = _sending(track)
-        ssrc = mine.ssrc if mine is not None else 0
+        ssrc, rtx_ssrc = (mine.ssrc, mine.rtx_ssrc) if mine is not None else (0, 0)
+        if sending is not None:
+            ssrc, rtx_ssrc = _own_ssrcs(mine, codecs, local)
         sections.append(
             Negotiated(
                 kind=section.kind,
                 protocol=section.protocol,
                 mid=section.mid,
                 codecs=codecs,
-                extensions=tuple(e for e in section.extensions if e.uri not in HOP_BY_HOP),
+                extensions=tuple(e for e in section.extensions if e.uri not in UNUSED),
                 extmap_allow_mixed=section.extmap_allow_mixed,
                 client_sends=section.sends,
                 client_receives=section.receives,
-                client_ssrcs=section.ssrcs,
+                client_ssrcs=_client_ssrcs(section),
                 sending=sending,
-                ssrc=ssrc or (local.new_ssrc() if sending else 0),
+                ssrc=ssrc,
+                rtx_ssrc=rtx_ssrc,
                 stream=stream,
             )
         )
@@ -144,6 +149,7 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
             sections.append(Negotiated(track.kind, "UDP/TLS/RTP/SAVPF", mid, client_receives=True))
         section = sections[index]
         codecs = _merge_codecs(section.codecs, codecs)
+        ssrc, rtx_ssrc = _own_ssrcs(section, codecs, local)
         sections[index] = replace(
             section,
             stopped=not codecs,  # the client has used up all numbers; the section only keeps the track's place
@@ -151,7 +157,8 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
             extensions=_merge_extensions(section.extensions, extensions),
             extmap_allow_mixed=True,
             sending=_sending(track),
-            ssrc=section.ssrc or local.new_ssrc(),
+            ssrc=ssrc,
+            rtx_ssrc=rtx_ssrc,
         )
     offered = Session(tuple(sections), session.remote, session.version + 1, session.extension_ids, known)
     return offered, _describe(offered, local, setup="actpass", inviting=True)
@@ -189,7 +196,7 @@ def accept_answer(offered: Session, answer: Description, *, max_up_tracks: int =
                 ),
                 client_sends=theirs.sends and may_send,
                 client_receives=theirs.receives if mine.sending is not None else mine.client_receives,
-                client_ssrcs=theirs.ssrcs,
+                client_ssrcs=_client_ssrcs(theirs),
             )
         )
     return Session(tuple(sections), remote, offered.version, extension_ids, known)
@@ -259,11 +266,18 @@ def _adopt_numbering(session: Session, description: Description) -> tuple[dict[s
     for uri, id_ in session.extension_ids.items():
         if uri not in extension_ids and id_ not in taken:
             extension_ids[uri] = id_
-    keys = {codec_table.codec_key(codec) for codec in codecs.values()}
-    for payload_type, codec in session.codecs.items():
-        if payload_type not in codecs and codec_table.codec_key(codec) not in keys:
-            codecs[payload_type] = codec
-    return extension_ids, codecs
+    keys = {codec_table.codec_key(codec) for codec in codecs.values()} - {None}
+    kept = {
+        payload_type: codec
+        for payload_type, codec in session.codecs.items()
+        if payload_type not in codecs and codec_table.codec_key(codec) not in keys
+    }
+    # Retransmissions are kept with what they repair, and only with that.
+    return extension_ids, codecs | {
+        payload_type: codec
+        for payload_type, codec in kept.items()
+        if codec_table.codec_key(codec) is not None or codec_table.associated(codec) in kept
+    }
 
 
 def _wanted(sending: Sending | None, wanted: dict[str, Track]) -> bool:
@@ -272,6 +286,17 @@ def _wanted(sending: Sending | None, wanted: dict[str, Track]) -> bool:
 
 def _is_free(section: Negotiated, kind: str) -> bool:
     return section.kind == kind and not section.stopped and section.sending is None and section.client_receives
+
+
+def _client_ssrcs(section: Section) -> tuple[int, ...]:
+    return (*section.ssrcs, *(repair for _, repair in section.repairs))
+
+
+def _own_ssrcs(section: Negotiated | None, codecs: Sequence[Codec], local: Local) -> tuple[int, int]:
+    """The SSRCs to send with in a section: of the media, and of retransmissions where the client takes them."""
+    ssrc, rtx_ssrc = (section.ssrc, section.rtx_ssrc) if section is not None else (0, 0)
+    repairable = bool(codec_table.repair_types(codecs))
+    return ssrc or local.new_ssrc(), (rtx_ssrc or local.new_ssrc()) if repairable else 0
 
 
 def _sending(track: Track) -> Sending:
@@ -345,6 +370,7 @@ def _describe(session: Session, local: Local, *, setup: str, inviting: bool = Fa
                 extmap_allow_mixed=agreed.extmap_allow_mixed,
                 msid=(sending.stream_id, sending.track_id) if sending else None,
                 ssrcs=(agreed.ssrc,) if sending else (),
+                repairs=((agreed.ssrc, agreed.rtx_ssrc),) if sending and agreed.rtx_ssrc else (),
                 cname=sending.cname if sending else "",
                 rtcp_mux=True,
                 ice_ufrag=local.ice_ufrag,

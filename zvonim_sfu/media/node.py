@@ -8,13 +8,17 @@ import time
 from typing import TYPE_CHECKING
 
 from zvonim_sfu.media.ortc import Certificate
+from zvonim_sfu.media.totals import Totals
 from zvonim_sfu.net.addresses import candidates
 from zvonim_sfu.net.udp import UdpPort
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
 
+    from zvonim_sfu.media.tracks import Tracks
+    from zvonim_sfu.media.transport import Transport
     from zvonim_sfu.net.addresses import Announced, Candidate
+    from zvonim_sfu.net.limiter import AddressLimiter
 
 
 class MediaNode:
@@ -24,6 +28,13 @@ class MediaNode:
         self.udp = udp
         self.certificate = Certificate()
         self.candidates: tuple[Candidate, ...] = candidates(udp.addresses, announce)
+        self.ended = Totals()
+        "What transports and tracks that have ended counted."
+        self.transports: set[Transport] = set()
+        "Those that have not been closed; each enters and leaves by itself."
+        self.track_sets: set[Tracks] = set()
+        "The same for the tracks of transports."
+        self._lost_told = 0
         # Server time is the monotonic clock, moved once to wall-clock time: sender reports of all transports agree,
         # and a step of the system's clock does not reach them.
         self._wall_offset = time.time() - time.monotonic()
@@ -31,12 +42,37 @@ class MediaNode:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @classmethod
-    async def open(cls, hosts: Sequence[str], port: int, announce: Sequence[Announced] = ()) -> MediaNode:
+    async def open(
+        cls,
+        hosts: Sequence[str],
+        port: int,
+        announce: Sequence[Announced] = (),
+        *,
+        handshakes: AddressLimiter | None = None,
+    ) -> MediaNode:
         """Bind the UDP port on `hosts`, and announce `announce` instead of the bound addresses where given.
+
+        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number.
 
         Raises OSError with a sentence for the operator when no address can be bound.
         """
-        return cls(await UdpPort.open(hosts, port), announce)
+        return cls(await UdpPort.open(hosts, port, handshakes), announce)
+
+    def totals(self) -> Totals:
+        """Return what all transports and tracks that the node ever had have counted so far."""
+        totals = Totals()
+        totals.add(self.ended)
+        totals.drops.update(self.udp.drops)
+        for transport in self.transports:
+            totals.add_path(transport.packets_received, transport.bytes_received, transport.egress)
+        for tracks in self.track_sets:
+            for up_track in tracks.up.values():
+                totals.up.add(up_track.counters())
+            for down_track in tracks.down.values():
+                totals.add_down_track(down_track.statistics)
+        # What was missing may still come; a total of it does not go back all the same.
+        self._lost_told = totals.up.lost = max(totals.up.lost, self._lost_told)
+        return totals
 
     def wall_time(self, now: float) -> float:
         """Server time in seconds since 1970 at monotonic time `now`."""

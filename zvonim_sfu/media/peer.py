@@ -10,11 +10,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.feedback import Feedback
 from zvonim_sfu.media.session import Local, NegotiationError, Session, Track
+from zvonim_sfu.media.statistics import MediaStatistics, media_statistics
 from zvonim_sfu.media.tracks import Tracks
 from zvonim_sfu.media.transport import Transport, TransportState
-from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import new_credentials
-from zvonim_sfu.rtp.rtcp import RtcpError, parse_compound
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -88,7 +87,7 @@ class Peer:
         self._max_up_tracks = max_up_tracks
         self._log = log
         self._session_id = str(secrets.randbits(62))
-        self._feedback = Feedback(node.new_ssrc())
+        self._rtcp_ssrc = node.new_ssrc()
         self._loop = asyncio.get_running_loop()
         self._not_before = self._loop.time() + FIRST_OFFER_DELAY_S
         self._wanted: dict[str, UpTrack] = {}
@@ -106,8 +105,12 @@ class Peer:
         "What takes effect with the client's answer."
         self._offer_sdp = ""
         self._awaits_answer = False
-        self._tracks = Tracks(self._node, self._participant_id, transport, self)
+        self._begin_tracks()
         self._assigned: dict[str, UpTrack] = {}
+
+    def _begin_tracks(self) -> None:
+        self._tracks = Tracks(self._node, self._participant_id, self._transport, self)
+        self._feedback = Feedback(self._rtcp_ssrc, self._node, self._transport, self._tracks)
 
     @property
     def up_tracks(self) -> tuple[UpTrack, ...]:
@@ -132,6 +135,10 @@ class Peer:
     def connection_state(self) -> str:
         """The state of the transport."""
         return self._transport.state.value
+
+    def statistics(self) -> MediaStatistics:
+        """Return what is known of the client's media now."""
+        return media_statistics(self._transport, self._feedback, self._tracks)
 
     def handle_offer(self, text: str, sources: Mapping[str, Source]) -> str:
         """Accept the client's offer and return the answer; `sources` names what is captured, by mid.
@@ -178,7 +185,7 @@ class Peer:
             self._tell_removed(self._tracks.close())
             self._transport.close()
             self._transport = Transport(self._node, self, log=self._log, credentials=credentials)
-            self._tracks = Tracks(self._node, self._participant_id, self._transport, self)
+            self._begin_tracks()
         self._apply(session, {})
         self._schedule_offer()
 
@@ -215,7 +222,7 @@ class Peer:
             self._tell_removed(gone)
             self._session, self._offered = Session(), None
             self._release_unused_ssrcs()
-            self._node.release_ssrc(self._feedback.ssrc)
+            self._node.release_ssrc(self._rtcp_ssrc)
 
     def _local(self, credentials: tuple[str, str]) -> Local:
         return Local(
@@ -234,7 +241,9 @@ class Peer:
 
     def _release_unused_ssrcs(self) -> None:
         sessions = [self._session, self._offered or Session()]
-        used = {section.ssrc for session in sessions for section in session.sections}
+        used = {
+            ssrc for session in sessions for section in session.sections for ssrc in (section.ssrc, section.rtx_ssrc)
+        }
         for ssrc in self._ssrcs - used:
             self._node.release_ssrc(ssrc)
         self._ssrcs &= used
@@ -336,33 +345,31 @@ class Peer:
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         """Ask the client for a keyframe (called by an up track)."""
-        self._transport.send_rtcp(self._feedback.keyframe_request(ssrc, accepts_pli=accepts_pli))
+        self._feedback.request_keyframe(ssrc, accepts_pli=accepts_pli)
+
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
+        """Ask the client for what is missing (called by an up track)."""
+        self._feedback.request_packets(ssrc, lost)
+
+    def wake(self, at: float) -> None:
+        """Have up tracks look for what is missing (called by an up track)."""
+        self._transport.wake(at)
 
     def on_down_track_ended(self, ssrc: int) -> None:
         """Tell the client (called by the tracks)."""
-        self._transport.send_rtcp(self._feedback.goodbye([ssrc]))
+        self._feedback.goodbye(ssrc)
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         """The client cannot receive this track (called by a down track)."""
         self._listener.on_track_unsupported(up_track)
 
     def on_rtcp(self, data: bytes, now: float) -> None:
-        """Take an RTCP compound of the client (called by the transport)."""
-        try:
-            packets = parse_compound(data)
-        except RtcpError:
-            self._node.udp.drops[DropReason.RTCP_MALFORMED] += 1
-            return
-        streams = self._transport.router.streams
-        self._feedback.handle(
-            packets, streams=streams, down_tracks=self._tracks.down_by_ssrc, clock=self._tracks.clock, now=now
-        )
+        """Take RTCP of the client (called by the transport)."""
+        self._feedback.on_rtcp(data, now)
 
-    def on_tick(self, now: float) -> None:
-        """Send this second's reports (called by the transport)."""
-        streams, wall_time = self._transport.router.streams, self._node.wall_time(now)
-        for compound in self._feedback.reports(streams, self.down_tracks, now=now, wall_time=wall_time):
-            self._transport.send_rtcp(compound)
+    def on_timer(self, now: float) -> float:
+        """Send the RTCP that is due (called by the transport)."""
+        return self._feedback.on_timer(now)
 
     def on_transport_state(self, transport: Transport, state: TransportState) -> None:
         """Follow the transport; one that was replaced has no say (called by the transport)."""

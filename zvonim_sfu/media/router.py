@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from zvonim_sfu.media.up_track import Layer, UpTrack
+    from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.rtp.packet import RtpPacket
 
 
@@ -15,7 +16,8 @@ class Stream(NamedTuple):
     """What an SSRC stands for."""
 
     up_track: UpTrack
-    layer: Layer
+    layer: Layer | None
+    "None for retransmissions: they repair whatever layer the track has."
 
 
 class Router:
@@ -40,12 +42,22 @@ class Router:
     def bind(self, packet: RtpPacket) -> Stream | None:
         """Find the track of an SSRC that is new: by its mid, by the description, or as the only one it can be."""
         up_track = self._find(packet)
-        layer = up_track.add_layer(packet.ssrc, packet.payload_type) if up_track is not None else None
-        if up_track is None or layer is None:
+        if up_track is None:
             return None
-        stream = self.streams[packet.ssrc] = Stream(up_track, layer)
-        # The track keeps its newest layers only; so does this, however many SSRCs a publisher uses.
-        self.streams = {ssrc: s for ssrc, s in self.streams.items() if s.up_track.layers.get(ssrc) is s.layer}
+        if up_track.repairs(packet.payload_type):
+            stream = Stream(up_track, None)
+            # One stream of retransmissions for each track: a new one takes the place of the old.
+            self.streams = {ssrc: s for ssrc, s in self.streams.items() if s != stream}
+        else:
+            layer = up_track.add_layer(packet.ssrc, packet.payload_type)
+            if layer is None:
+                return None
+            stream = Stream(up_track, layer)
+            # The track keeps its newest layers only; so does this, however many SSRCs a publisher uses.
+            self.streams = {
+                ssrc: s for ssrc, s in self.streams.items() if s.layer is None or s.up_track.layers.get(ssrc) is s.layer
+            }
+        self.streams[packet.ssrc] = stream
         return stream
 
     def _find(self, packet: RtpPacket) -> UpTrack | None:

@@ -72,7 +72,9 @@ class Section:
     msid: tuple[str, str] | None = None
     "Stream id (`-` for none) and track id (may be empty)."
     ssrcs: tuple[int, ...] = ()
-    "SSRCs of media; those of repair flows (the followers of an FID group) are left out."
+    "SSRCs of media; those of repair flows are left out."
+    repairs: tuple[tuple[int, int], ...] = ()
+    "Pairs of a media SSRC and that of its retransmissions (a=ssrc-group:FID, RFC 5576 section 4.2)."
     cname: str = ""
     rtcp_mux: bool = False
     bundle_only: bool = False
@@ -164,7 +166,7 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
     is_rtp = kind in ("audio", "video")
     direction = next((d for where in (attributes, shared) for d in DIRECTIONS if d in where), DIRECTIONS[0])
     fingerprints = attributes.get("fingerprint") or shared.get("fingerprint") or []
-    ssrcs, cname = _parse_sources(attributes)
+    ssrcs, repairs, cname = _parse_sources(attributes)
     msid = _first(attributes, "msid").split()
     return Section(
         kind=kind,
@@ -178,6 +180,7 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         extmap_allow_mixed="extmap-allow-mixed" in attributes or "extmap-allow-mixed" in shared,
         msid=(msid[0], msid[1] if len(msid) > 1 else "") if msid else None,
         ssrcs=ssrcs,
+        repairs=repairs,
         cname=cname,
         rtcp_mux="rtcp-mux" in attributes,
         bundle_only="bundle-only" in attributes,
@@ -287,12 +290,15 @@ def _parse_extensions(attributes: dict[str, list[str]]) -> tuple[Extension, ...]
     return tuple(extensions)
 
 
-def _parse_sources(attributes: dict[str, list[str]]) -> tuple[tuple[int, ...], str]:
+def _parse_sources(attributes: dict[str, list[str]]) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], str]:
     repair: set[int] = set()
+    pairs: list[tuple[int, int]] = []
     for value in attributes.get("ssrc-group", ()):
         semantics, *members = value.split() or [""]
         if semantics in ("FID", "FEC-FR"):
-            repair.update(_number(member, "an SSRC", 2**32 - 1) for member in members[1:])
+            media, *others = [_number(member, "an SSRC", 2**32 - 1) for member in members] or [0]
+            repair.update(others)
+            pairs += [(media, other) for other in others if semantics == "FID"]
     ssrcs: dict[int, None] = {}
     cname = ""
     for value in attributes.get("ssrc", ()):
@@ -302,7 +308,7 @@ def _parse_sources(attributes: dict[str, list[str]]) -> tuple[tuple[int, ...], s
             ssrcs[ssrc] = None
         if what.startswith("cname:"):
             cname = what[6:]
-    return tuple(ssrcs), cname
+    return tuple(ssrcs), tuple(pairs), cname
 
 
 def write(description: Description) -> str:
@@ -345,7 +351,9 @@ def _write_section(section: Section) -> list[str]:
         lines += [f"a=rtcp-fb:{codec.payload_type} {value}" for value in codec.feedback]
         if codec.parameters:
             lines.append(f"a=fmtp:{codec.payload_type} {codec.parameters}")
-    lines += [f"a=ssrc:{ssrc} cname:{section.cname}" for ssrc in section.ssrcs]
+    lines += [f"a=ssrc-group:FID {media} {repair}" for media, repair in section.repairs]
+    ssrcs = (*section.ssrcs, *(repair for _, repair in section.repairs))
+    lines += [f"a=ssrc:{ssrc} cname:{section.cname}" for ssrc in ssrcs]
     lines += [f"a=candidate:{candidate}" for candidate in section.candidates]
     lines += ["a=end-of-candidates"] if section.candidates else []
     return lines

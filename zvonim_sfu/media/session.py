@@ -73,10 +73,13 @@ class Negotiated:
     client_receives: bool = False
     "Whether it would take what the server sends here."
     client_ssrcs: tuple[int, ...] = ()
+    "Those of its media and of its retransmissions."
     sending: Sending | None = None
     "In a stopped section: a track that the client refuses."
     ssrc: int = 0
     "The server's own, 0 before it first sends; it stays when the section is used again, as aiortc learns it only once."
+    rtx_ssrc: int = 0
+    "The same for retransmissions, 0 where the client takes none."
     stream: int = -1
     "In a slot: its number among the slots of its kind."
 

@@ -6,13 +6,13 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from zvonim_sfu.media.down_track import DownTrack
-from zvonim_sfu.media.negotiation import MID_EXTENSION
+from zvonim_sfu.media.negotiation import MID_EXTENSION, READ_HERE, TRANSPORT_CC_EXTENSION
 from zvonim_sfu.media.publisher_clock import PublisherClock
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import UpTrack
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.session import Negotiated, Session
@@ -24,6 +24,12 @@ class TracksOwner(Protocol):
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         """Ask the client for a keyframe of what it publishes."""
+
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
+        """Ask the client for packets that are missing of what it publishes."""
+
+    def wake(self, at: float) -> None:
+        """Have up tracks look for what is missing at this time, or before."""
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         """The client negotiated no codec that can carry what this track sends now."""
@@ -42,20 +48,23 @@ class Tracks:
         self.down: dict[str, DownTrack] = {}
         "What it can receive in, by mid, whether it carries something now or not."
         self.down_by_ssrc: dict[int, DownTrack] = {}
+        self.wants_remb = False
+        "Whether the client takes REMB for what it publishes."
         self._node = node
         self._participant_id = participant_id
         self._transport = transport
         self._owner = owner
+        node.track_sets.add(self)
 
     def apply(self, session: Session, sources: Mapping[str, Source]) -> tuple[list[UpTrack], list[UpTrack]]:
         """Make the tracks those of a newly agreed session; returns up tracks that came and that went."""
         live = {section.mid: section for section in session.sections if not section.stopped}
-        gone = [self.up.pop(mid) for mid in list(self.up) if mid not in live or not live[mid].client_sends]
+        gone = [self._end_up_track(mid) for mid in list(self.up) if mid not in live or not live[mid].client_sends]
         for mid in [mid for mid in self.down if mid not in live]:
             self._end_down_track(mid)
         came = []
         for mid, section in live.items():
-            extensions = [e for e in section.extensions if e.uri != MID_EXTENSION]
+            extensions = [e for e in section.extensions if e.uri not in READ_HERE]
             if section.client_sends:
                 if mid not in self.up:
                     self.up[mid] = self._new_up_track(section, sources.get(mid))
@@ -67,12 +76,17 @@ class Tracks:
                 down_track.configure(
                     section.codecs if section.client_receives else (),
                     {e.uri: e.id for e in extensions if e.direction not in ("sendonly", "inactive")},
+                    rtx_ssrc=section.rtx_ssrc,
                 )
         self._transport.router.configure(
             by_mid=self.up,
             by_signalled_ssrc={ssrc: self.up[mid] for mid in self.up for ssrc in live[mid].client_ssrcs},
             mid_extension=session.extension_ids.get(MID_EXTENSION, 0),
         )
+        sending = [section for section in live.values() if section.client_sends]
+        has_arrivals = any(e.uri == TRANSPORT_CC_EXTENSION for section in sending for e in section.extensions)
+        self._transport.arrival_extension = session.extension_ids[TRANSPORT_CC_EXTENSION] if has_arrivals else 0
+        self.wants_remb = any("goog-remb" in codec.feedback for section in sending for codec in section.codecs)
         return came, gone
 
     def attach(self, session: Session, wanted: Mapping[str, UpTrack]) -> None:
@@ -92,11 +106,16 @@ class Tracks:
 
     def close(self) -> list[UpTrack]:
         """End all tracks; returns the up tracks that went."""
-        gone = list(self.up.values())
-        self.up.clear()
+        gone = [self._end_up_track(mid) for mid in list(self.up)]
         for mid in list(self.down):
             self._end_down_track(mid)
+        self._node.track_sets.discard(self)
         return gone
+
+    def _end_up_track(self, mid: str) -> UpTrack:
+        up_track = self.up.pop(mid)
+        self._node.ended.up.add(up_track.counters())
+        return up_track
 
     def _new_up_track(self, section: Negotiated, source: Source | None) -> UpTrack:
         others = self.up.values()
@@ -109,7 +128,7 @@ class Tracks:
             participant_id=self._participant_id,
             source=source,
             clock=self.clock,
-            keyframes=self._owner,
+            publisher=self._owner,
         )
 
     def _new_down_track(self, section: Negotiated) -> DownTrack:
@@ -126,5 +145,6 @@ class Tracks:
     def _end_down_track(self, mid: str) -> None:
         down_track = self.down.pop(mid)
         down_track.detach()
+        self._node.ended.add_down_track(down_track.statistics)
         del self.down_by_ssrc[down_track.ssrc]
         self._owner.on_down_track_ended(down_track.ssrc)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.media.ortc import Dtls, DtlsError
 from zvonim_sfu.media.router import Router
+from zvonim_sfu.media.totals import Failure
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
 from zvonim_sfu.net.kernel import Egress, protect_rtcp, send, unprotect_rtcp, unprotect_rtp
 from zvonim_sfu.rtp.packet import RtpError, RtpPacket, is_rtcp
+from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import RtcpPacket, pack_compound
+from zvonim_sfu.rtp.transport_cc import ArrivalLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +33,9 @@ CONNECT_TIMEOUT_S: Final = 30.0
 # Browsers renew consent every 4 to 6 s (RFC 7675 section 5.1): two missed are trouble, 30 s the end of consent.
 DISCONNECTED_AFTER_S: Final = 12.0
 FAILED_AFTER_S: Final = 30.0
-TICK_S: Final = 1.0
+CONSENT_CHECK_S: Final = 1.0
+# A timer that is due is not worth more than this many wake-ups per second.
+MIN_TIMER_S: Final = 0.002
 
 
 class TransportState(StrEnum):
@@ -49,8 +55,8 @@ class TransportListener(Protocol):
     def on_rtcp(self, data: bytes, now: float) -> None:
         """Take a plain RTCP compound of the client."""
 
-    def on_tick(self, now: float) -> None:
-        """A second has passed; called while connected."""
+    def on_timer(self, now: float) -> float:
+        """Do what is due; returns when something will be next (s, monotonic). Called while connected."""
 
     def on_transport_state(self, transport: Transport, state: TransportState) -> None:
         """The association has come up, fallen silent or ended."""
@@ -70,17 +76,30 @@ class Transport:
         self.agent = IceAgent(self, credentials)
         self.egress = Egress()
         self.router = Router()
+        self.arrivals = ArrivalLog()
+        self.arrival_extension = 0
+        "Number of the transport-wide sequence number's header extension; 0 where it was not negotiated."
         self.state = TransportState.NEW
         self._node = node
         self._listener = listener
         self._log = log.bind(transport=self.agent.local_ufrag)
-        self._drops = node.udp.drops
+        self.packets_received = 0
+        "Authentic RTP packets."
+        self.bytes_received = 0
+        "UDP payload bytes of these: with header and SRTP tag."
+        self.profile = ""
+        "SRTP protection profile; empty until the handshake is done."
+        self.drops: Counter[DropReason] = Counter()
+        "What came for this transport and was dropped; the node counts it too."
+        self.received_rate = BitrateMeter()
+        self.sent_rate = BitrateMeter()
         self._inbound: SrtpSession | None = None
         self._dtls: Dtls | None = None
         self._task: asyncio.Task[None] | None = None
         self._reached = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         node.udp.add(self.agent)
+        node.transports.add(self)
 
     def connect(self, remote: Remote) -> None:
         """Accept the client that this describes. Later calls renew its ICE credentials only."""
@@ -116,50 +135,74 @@ class Transport:
                 await self._reached.wait()
                 sessions = await dtls.handshake(remote.fingerprints)
             self._inbound, self.egress.session = sessions.inbound, sessions.outbound
-            self._log.info("transport connected", profile=sessions.profile, address=self._address())
+            self.profile = sessions.profile
+            self._node.ended.connected += 1
+            self._log.info("transport connected", profile=sessions.profile, address=self.address)
             self._set_state(TransportState.CONNECTED)
-            self._arm()
+            loop = asyncio.get_running_loop()
+            self._timer = loop.call_at(loop.time(), self._on_timer)
             await dtls.ended()
         except TimeoutError:
-            reached = "no check has arrived" if self.agent.selected is None else "the DTLS handshake did not end"
+            unreached = self.agent.selected is None
+            reached = "no check has arrived" if unreached else "the DTLS handshake did not end"
+            self._node.ended.failures[Failure.UNREACHED if unreached else Failure.TIMEOUT] += 1
             self._log.warning("transport not connected", reason=reached, seconds=CONNECT_TIMEOUT_S)
             self._set_state(TransportState.FAILED)
         except DtlsError as error:
-            self._log.warning("transport not connected", reason=str(error), address=self._address())
+            self._node.ended.failures[Failure.REFUSED] += 1
+            self._log.warning("transport not connected", reason=str(error), address=self.address)
             self._set_state(TransportState.FAILED)
         else:
             self._set_state(TransportState.CLOSED)
 
-    def _address(self) -> str:
+    @property
+    def address(self) -> str:
+        """Where the client is reached, empty before its first check."""
         path = self.agent.selected
-        return f"{path.address[0]} {path.address[1]}" if path is not None else ""
+        if path is None:
+            return ""
+        host, port = path.address[:2]
+        return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
     def on_srtp(self, data: bytes, now: float) -> None:
         """Take an SRTP or SRTCP packet (called by the UDP port)."""
         if self._inbound is None:
-            self._drops[DropReason.SRTP_TOO_EARLY] += 1
+            self.drop(DropReason.SRTP_TOO_EARLY)
             return
         if is_rtcp(data):
             plain = unprotect_rtcp(self._inbound, data)
             if plain is None:
-                self._drops[DropReason.SRTP_REFUSED] += 1
+                self.drop(DropReason.SRTP_REFUSED)
             else:
                 self._listener.on_rtcp(plain, now)
             return
         plain = unprotect_rtp(self._inbound, data)
         if plain is None:
-            self._drops[DropReason.SRTP_REFUSED] += 1
+            self.drop(DropReason.SRTP_REFUSED)
             return
+        self.packets_received += 1
+        self.bytes_received += len(data)
         try:
             packet = RtpPacket.parse(plain)
         except RtpError:
-            self._drops[DropReason.RTP_MALFORMED] += 1
+            self.drop(DropReason.RTP_MALFORMED)
             return
+        if self.arrival_extension:
+            number = packet.extension(self.arrival_extension)
+            if number is not None and len(number) == 2:
+                self.arrivals.received(number[0] << 8 | number[1], now)
         stream = self.router.streams.get(packet.ssrc) or self.router.bind(packet)
         if stream is None:
-            self._drops[DropReason.UNKNOWN_SSRC] += 1
-            return
-        stream.up_track.handle_packet(packet, stream.layer, now)
+            self.drop(DropReason.UNKNOWN_SSRC)
+        elif stream.layer is not None:
+            stream.up_track.handle_packet(packet, stream.layer, now)
+        else:
+            stream.up_track.handle_repair(packet, now)
+
+    def drop(self, reason: DropReason) -> None:
+        """Count a packet of the client that cannot be used."""
+        self.drops[reason] += 1
+        self._node.udp.drops[reason] += 1
 
     def on_path(self, path: Path) -> None:
         """Send by this path from now on (called by the ICE agent)."""
@@ -174,12 +217,21 @@ class Transport:
             if drop is not None:
                 self.egress.drops[drop] += 1
 
-    def _arm(self) -> None:
-        self._timer = asyncio.get_running_loop().call_later(TICK_S, self._on_timer)
+    def wake(self, at: float) -> None:
+        """Have the listener's `on_timer` called at this time (s, monotonic), or before."""
+        if self._timer is not None and at < self._timer.when():
+            self._timer.cancel()
+            self._timer = asyncio.get_running_loop().call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
-        self._arm()
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._check_consent(now)
+        next_at = min(self._listener.on_timer(now), now + CONSENT_CHECK_S)
+        if self._timer is not None:
+            self._timer = loop.call_at(max(next_at, now + MIN_TIMER_S), self._on_timer)
+
+    def _check_consent(self, now: float) -> None:
         silence = now - self.agent.last_check
         if silence > FAILED_AFTER_S:
             self.egress.path = None  # consent has ended: nothing is sent to who does not want it any more
@@ -189,7 +241,6 @@ class Transport:
         else:
             self.egress.path = self.agent.selected
             self._set_state(TransportState.CONNECTED)
-        self._listener.on_tick(now)
 
     def _set_state(self, state: TransportState) -> None:
         if state is not self.state and self.state is not TransportState.CLOSED:
@@ -201,6 +252,7 @@ class Transport:
         """End the association and tell the client (DTLS close-notify). A second time does nothing."""
         if self._timer is not None:
             self._timer.cancel()
+            self._timer = None
         if self._dtls is not None and self.egress.path is not None and self.state is not TransportState.CLOSED:
             goodbye = self._dtls.close_notify()
             if goodbye:
@@ -211,6 +263,9 @@ class Transport:
         self.egress.path = None
         self._node.udp.remove(self.agent)
         self.agent.close()
+        if self in self._node.transports:
+            self._node.transports.remove(self)
+            self._node.ended.add_path(self.packets_received, self.bytes_received, self.egress)
         if self._task is not None and self._task is not _current_task():
             self._task.cancel()
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from zvonim_sfu.media.codecs import CodecKey, codec_key
+from zvonim_sfu.media.codecs import CodecKey, associated, codec_key
+from zvonim_sfu.media.layer import Layer
+from zvonim_sfu.media.totals import ReceivedCounters
 from zvonim_sfu.rtp.codecs import is_keyframe
-from zvonim_sfu.rtp.reception import ReceptionStatistics
-from zvonim_sfu.rtp.timing import SenderClock
+from zvonim_sfu.rtp.history import PacketHistory
+from zvonim_sfu.rtp.packet import RtpError, RtpPacket
+from zvonim_sfu.rtp.rtx import unwrap
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,7 +20,6 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.source import Source
-    from zvonim_sfu.rtp.packet import RtpPacket
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
 # comes in between is served by the same one.
@@ -31,6 +34,7 @@ class ReceivedCodec(NamedTuple):
     key: CodecKey
     clock_rate: int
     accepts_pli: bool
+    accepts_nack: bool
 
 
 class Receiver(Protocol):
@@ -43,21 +47,17 @@ class Receiver(Protocol):
         """The up track's codec has changed."""
 
 
-class KeyframeSender(Protocol):
-    """The publisher's side of keyframe requests."""
+class Publisher(Protocol):
+    """What an up track asks of the peer that publishes it."""
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         """Send a PLI, or a FIR where PLI was not negotiated."""
 
+    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
+        """Send a NACK for packets that are missing, by their 16-bit numbers."""
 
-@dataclass(slots=True, eq=False)
-class Layer:
-    """One encoding of an up track: an SSRC with its own numbering."""
-
-    ssrc: int
-    statistics: ReceptionStatistics
-    clock: SenderClock
-    payload_type: int = -1
+    def wake(self, at: float) -> None:
+        """Call `on_timer` at this time (s, monotonic), or before."""
 
 
 class UpTrack:
@@ -70,11 +70,12 @@ class UpTrack:
         participant_id: str,
         source: Source,
         clock: PublisherClock,
-        keyframes: KeyframeSender,
+        publisher: Publisher,
     ) -> None:
         self.id = track_id
         self.participant_id = participant_id
         self.source = source
+        self._is_video = source.kind == "video"
         self.clock = clock
         self.muted = False
         self.codec: ReceivedCodec | None = None
@@ -88,16 +89,26 @@ class UpTrack:
         "The layer that is forwarded: the one whose SSRC came last."
         self.unforwarded = 0
         "Packets that were dropped: of a former layer, or of a payload type that was not negotiated."
-        self._keyframes = keyframes
+        self._ended = ReceivedCounters()
+        "What layers that are forgotten have counted, and the track itself."
+        self._publisher = publisher
+        self._wake_at = math.inf
         self._keyframe_wanted = False
         self._next_request_at = 0.0
         self._by_payload_type: dict[int, ReceivedCodec] = {}
+        self._repairs: dict[int, int] = {}
+        "Payload types of retransmissions, and of what they send again."
         self._receivers: tuple[Receiver, ...] = ()
 
     @property
     def kind(self) -> str:
         """`audio` or `video`."""
         return self.source.kind
+
+    @property
+    def receivers(self) -> int:
+        """How many down tracks carry it."""
+        return len(self._receivers)
 
     @property
     def key(self) -> str:
@@ -109,19 +120,21 @@ class UpTrack:
         self.codecs = tuple(codecs)
         self.extension_ids = dict(extension_ids)
         self._by_payload_type = {
-            codec.payload_type: ReceivedCodec(key, codec.clock_rate, "nack pli" in codec.feedback)
+            codec.payload_type: ReceivedCodec(
+                key, codec.clock_rate, accepts_pli="nack pli" in codec.feedback, accepts_nack="nack" in codec.feedback
+            )
             for codec in codecs
             if (key := codec_key(codec)) is not None
         }
+        self._repairs = {codec.payload_type: apt for codec in codecs if (apt := associated(codec)) is not None}
         for layer in self.layers.values():
             layer.payload_type = -1  # looked up again with the next packet
         for receiver in self._receivers:
             receiver.on_codec()
 
-    def subscribe(self, receiver: Receiver, now: float) -> None:
-        """Forward to this receiver from now on; a picture needs a keyframe to begin with."""
+    def subscribe(self, receiver: Receiver) -> None:
+        """Forward to this receiver from now on."""
         self._receivers = (*self._receivers, receiver)
-        self.request_keyframe(now)
 
     def unsubscribe(self, receiver: Receiver) -> None:
         """Forward no more to this receiver."""
@@ -140,21 +153,26 @@ class UpTrack:
     def _send_request(self, now: float) -> None:
         if self.layer is not None and self.codec is not None:
             self._next_request_at = now + KEYFRAME_INTERVAL_S
-            self._keyframes.request_keyframe(self.layer.ssrc, accepts_pli=self.codec.accepts_pli)
+            self._ended.keyframe_requests += 1
+            self._publisher.request_keyframe(self.layer.ssrc, accepts_pli=self.codec.accepts_pli)
 
     def accepts(self, payload_type: int) -> bool:
-        """Whether this payload type was negotiated for this track."""
-        return payload_type in self._by_payload_type
+        """Whether this payload type was negotiated for this track, be it for retransmissions."""
+        return payload_type in self._by_payload_type or payload_type in self._repairs
+
+    def repairs(self, payload_type: int) -> bool:
+        """Whether this payload type is one of retransmissions."""
+        return payload_type in self._repairs
 
     def add_layer(self, ssrc: int, payload_type: int) -> Layer | None:
         """The layer of a new SSRC of this track; None if its payload type was not negotiated."""
         codec = self._by_payload_type.get(payload_type)
         if codec is None:
             return None
-        layer = Layer(ssrc, ReceptionStatistics(codec.clock_rate), SenderClock(codec.clock_rate))
+        layer = Layer.of(ssrc, codec.clock_rate, repairable=codec.accepts_nack)
         self.layers[ssrc] = self.layer = layer
         while len(self.layers) > MAX_LAYERS:
-            del self.layers[next(iter(self.layers))]
+            self._ended.add_layer(self.layers.pop(next(iter(self.layers))))
         self.need_keyframe()
         return layer
 
@@ -168,16 +186,80 @@ class UpTrack:
         ):
             self.unforwarded += 1
             return
+        self._forward(packet, layer, sequence, now)
+
+    def handle_repair(self, packet: RtpPacket, now: float) -> None:
+        """Forward what a retransmission (RFC 4588) brings back, in the place where it was missing."""
+        layer, payload_type = self.layer, self._repairs.get(packet.payload_type)
+        if layer is None or layer.register is None:
+            return
+        if payload_type is None or payload_type != layer.payload_type:
+            self.unforwarded += 1
+            return
+        data = unwrap(packet, ssrc=layer.ssrc, payload_type=payload_type)
+        if data is None:
+            return  # a probe of the link
+        try:
+            original = RtpPacket.parse(data)
+        except RtpError:
+            self.unforwarded += 1
+            return
+        sequence = layer.statistics.locate(original.sequence_number)
+        if sequence is None:
+            self.unforwarded += 1
+        elif self._forward(original, layer, sequence, now):
+            layer.repaired += 1
+
+    def _forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float) -> bool:
+        """Keep a packet and send it on; returns False for one that came before."""
+        register = layer.register
+        if register is not None:
+            if not register.received(sequence, now):
+                layer.duplicates += 1
+                return False
+            if register.next_at is not None and register.next_at < self._wake_at:
+                self._wake_at = register.next_at
+                self._publisher.wake(register.next_at)
+        layer.packets += 1
+        layer.octets += len(packet.data) - packet.payload_offset
         keyframe = False
-        if self._keyframe_wanted and self.codec is not None:
+        if self.codec is not None and self._is_video:
             keyframe = is_keyframe(self.codec.key.name, packet.payload)
-            if keyframe:
-                self._keyframe_wanted = False
-            elif now >= self._next_request_at:
-                # Asked again by the packets themselves, so that no timer is needed and a silent camera is left alone.
-                self._send_request(now)
+        layer.history.add(sequence, packet, now, keyframe=keyframe)
+        if keyframe:
+            self._keyframe_wanted = False
+            if register is not None and layer.history.keyframe is not None:
+                register.keyframe(layer.history.keyframe)
+        elif self._keyframe_wanted or (register is not None and register.needs_keyframe):
+            # Asked again by the packets themselves: a camera that sends nothing is left alone.
+            self.request_keyframe(now)
         for receiver in self._receivers:
             receiver.forward(packet, layer, sequence, now, keyframe=keyframe)
+        packet.forget_tails()
+        return True
+
+    def counters(self) -> ReceivedCounters:
+        """Return what all its layers have counted, those included that are forgotten."""
+        counters = replace(self._ended)
+        for layer in self.layers.values():
+            counters.add_layer(layer)
+        return counters
+
+    def on_timer(self, now: float, round_trip_s: float) -> float:
+        """Ask for what is missing; returns when to be called again, infinity for never."""
+        self._wake_at = math.inf
+        layer = self.layer
+        if layer is None or layer.register is None:
+            return math.inf
+        lost = layer.register.requests(now, round_trip_s)
+        if lost:
+            layer.requested += len(lost)
+            self._publisher.request_packets(layer.ssrc, [layer.statistics.wire_number(number) for number in lost])
+        if layer.register.needs_keyframe:
+            self.request_keyframe(now)
+        if layer.register.next_at is not None:
+            self._wake_at = layer.register.next_at
+        return self._wake_at
 
     def _on_payload_type(self, packet: RtpPacket) -> bool:
         codec = self._by_payload_type.get(packet.payload_type)
@@ -186,6 +268,7 @@ class UpTrack:
         self.layer.payload_type = packet.payload_type
         if codec != self.codec:
             self.codec = codec
+            self.layer.history = PacketHistory()  # what is kept is of no use to a decoder of another codec
             for receiver in self._receivers:
                 receiver.on_codec()
             self.need_keyframe()

@@ -17,6 +17,7 @@ class DropReason(StrEnum):
     STUN_NOT_A_CHECK = "stun-not-a-check"
     STUN_UNKNOWN_UFRAG = "stun-unknown-ufrag"
     STUN_UNAUTHENTICATED = "stun-unauthenticated"
+    HANDSHAKE_LIMITED = "handshake-limited"
     DTLS_QUEUE_FULL = "dtls-queue-full"
     HANDLER_ERROR = "handler-error"
     RECEIVE_FAILED = "receive-failed"

@@ -31,6 +31,11 @@ ICE_CHARACTERS: Final = string.ascii_letters + string.digits
 # Four times a wake-up's datagrams: a data channel's burst passes, and an agent holds 256 KiB at most.
 DTLS_QUEUE_MAX_DATAGRAMS: Final = 128
 
+# A client renews consent every 5 s or sooner (RFC 7675, section 5.1). One whose address changed behind its back (a
+# router's new mapping) goes on checking what it has nominated, and Firefox does not say so again: its first check from
+# the new address comes about 5 s after the last from the old.
+PATH_SILENT_S: Final = 4.0
+
 ROLE_CONFLICT: Final = (487, "Role Conflict")
 MAGIC_COOKIE: Final = struct.pack("!I", stun.COOKIE)
 
@@ -96,6 +101,9 @@ class IceAgent:
         """When the last valid check came, on the clock of `now`: a silent client went away."""
         self.drops: Counter[DropReason] = Counter()
         """Replaced by the port's counter when the agent is added to a port."""
+        self._selected_check = -math.inf
+        self.shakes_hands = False
+        """Whether a DTLS datagram came: the port lets only so many begin with that from one address."""
         self._closed = False
         self._datagrams: deque[bytes] = deque()
         self._readable = asyncio.Event()
@@ -118,7 +126,8 @@ class IceAgent:
     def handle_check(self, check: Check, path: Path, now: float) -> bytes | None:
         """Answer a check that names this agent; None, and no effect, if it is not authentic.
 
-        Before the first nomination the first valid path is selected, after it the newest nominated one.
+        Before the first nomination the first valid path is selected, after it the newest nominated one; and whichever
+        the client checks, once the selected one has fallen silent.
         """
         key = self.local_pwd.encode()
         if not check.message.check_message_integrity(key):
@@ -133,8 +142,11 @@ class IceAgent:
         else:
             response.attributes["XOR-MAPPED-ADDRESS"] = path.address[:2]
             self.last_check = now
-            if self.selected is None or "USE-CANDIDATE" in check.message.attributes:
+            nominating = "USE-CANDIDATE" in check.message.attributes
+            if nominating or self.selected is None or now - self._selected_check > PATH_SILENT_S:
                 self._select(path)
+            if path == self.selected:
+                self._selected_check = now
         response.add_message_integrity(key)
         return bytes(response)
 

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zvonim_sfu.net.ice import IceAgent
+    from zvonim_sfu.net.limiter import AddressLimiter
 
 # What one wake-up reads: enough to share the cost of a wake-up, few enough that timers keep their time.
 DATAGRAMS_PER_WAKE_UP: Final = 32
@@ -46,8 +47,9 @@ class UdpPort:
     The batch is flushed after each wake-up's datagrams; who appends at another time (a timer) flushes himself.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket]) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], handshakes: AddressLimiter | None = None) -> None:
         """Take over bound, non-blocking sockets; `open` makes them."""
+        self._handshakes = handshakes
         self.addresses: tuple[tuple[str, int], ...] = tuple(sock.getsockname()[:2] for sock in sockets)
         self.port: int = self.addresses[0][1]
         self.batch = Batch()
@@ -62,14 +64,16 @@ class UdpPort:
             self._loop.add_reader(sock, self._on_readable, sock, owners)
 
     @classmethod
-    async def open(cls, hosts: Sequence[str], port: int) -> UdpPort:
+    async def open(cls, hosts: Sequence[str], port: int, handshakes: AddressLimiter | None = None) -> UdpPort:
         """Bind `port` (0: any that is free) on each address in `hosts`.
 
         "0.0.0.0", "::" and "" all mean every address of this host, of both IP versions.
 
+        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number.
+
         Raises OSError, with a sentence for the operator, if no address can be bound.
         """
-        udp_port = cls(open_sockets(hosts, port))
+        udp_port = cls(open_sockets(hosts, port), handshakes)
         log.info("udp port open", port=udp_port.port, addresses=[address for address, _ in udp_port.addresses])
         return udp_port
 
@@ -148,6 +152,11 @@ class UdpPort:
         if first_byte >= 128:
             agent.listener.on_srtp(data, now)
         else:
+            if not agent.shakes_hands:
+                # Some milliseconds of work; what is dropped here is sent again by the client, and so comes later.
+                if self._handshakes is not None and self._handshakes.take(address[0], now=now) > 0:
+                    return DropReason.HANDSHAKE_LIMITED
+                agent.shakes_hands = True
             agent.feed_dtls(data)
         return None
 

@@ -1,0 +1,199 @@
+"""What an operator may know of one participant's media: values, made of the counters when somebody asks.
+
+The names are those of `GET /api/statistics`; the strings under the fields explain them in its OpenAPI document.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from pydantic import ConfigDict, with_config
+
+if TYPE_CHECKING:
+    from zvonim_sfu.media.down_track import DownTrack
+    from zvonim_sfu.media.feedback import Feedback
+    from zvonim_sfu.media.tracks import Tracks
+    from zvonim_sfu.media.transport import Transport
+    from zvonim_sfu.media.up_track import UpTrack
+
+DESCRIBED: Final = ConfigDict(use_attribute_docstrings=True)
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
+class TransportStatistics:
+    """A participant's connection to the media port."""
+
+    state: str
+    """new, connecting, connected, disconnected, failed or closed"""
+    address: str | None
+    """address and port where the client is reached; null before its first authentic check"""
+    srtp_profile: str | None
+    """null until the handshake is done"""
+    packets_received: int
+    """authentic RTP packets; RTCP is not in it"""
+    bytes_received: int
+    """UDP payload of these"""
+    packets_sent: int
+    """RTP packets, repairs included"""
+    bytes_sent: int
+    """UDP payload of these"""
+    bitrate_received: int
+    """bit/s in the last second"""
+    bitrate_sent: int
+    """bit/s in the last second"""
+    round_trip_ms: float | None
+    """smoothed; null until the client has reported on something that it receives"""
+    link_bitrate: int | None
+    """bit/s that the client says its link to it holds (REMB); null if it never did"""
+    drops: dict[str, int]
+    """datagrams of or for this client that were dropped, by reason"""
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
+class UpTrackStatistics:
+    """A track on its way from its publisher."""
+
+    track_id: str
+    source: str
+    """camera, microphone, screen or screen-audio"""
+    muted: bool
+    codec: str | None
+    """null before the first packet"""
+    packets: int
+    """that came, each once, repairs included"""
+    octets: int
+    """of their payload"""
+    lost: int
+    """packets that did not come by themselves"""
+    requested: int
+    """packets that the publisher was asked for again (NACK), each time that it was"""
+    repaired: int
+    """packets that came as retransmissions (RTX)"""
+    duplicates: int
+    """packets that were dropped because they had come before, or came too late"""
+    unforwarded: int
+    """packets that were dropped for another reason: of a former layer, or not as negotiated"""
+    keyframe_requests: int
+    """that were sent to the publisher"""
+    jitter_ms: float
+    """interarrival jitter (RFC 3550)"""
+    bitrate: int
+    """bit/s of payload in the last second"""
+    receivers: int
+    """down tracks that carry it"""
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
+class DownTrackStatistics:
+    """A track on its way to a subscriber: what an m-section of the session carries."""
+
+    mid: str
+    """of the m-section"""
+    kind: str
+    """audio or video"""
+    user_id: str | None
+    """whose track it carries now; null for none"""
+    track_id: str | None
+    """which of them"""
+    packets: int
+    """that were sent in this m-section, repairs not included"""
+    octets: int
+    """of their payload"""
+    nacked: int
+    """packets that the subscriber asked for again (NACK)"""
+    repaired: int
+    """packets that were sent again"""
+    lost: int | None
+    """packets that the subscriber says it missed; null before its first report"""
+    loss: float | None
+    """part of the packets that were lost lately, 0 to 1, as the subscriber says"""
+    jitter_ms: float | None
+    """as the subscriber says"""
+    bitrate: int
+    """bit/s of payload in the last second"""
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
+class MediaStatistics:
+    """One participant's media."""
+
+    transport: TransportStatistics
+    up_tracks: list[UpTrackStatistics]
+    down_tracks: list[DownTrackStatistics]
+
+
+def media_statistics(transport: Transport, feedback: Feedback, tracks: Tracks) -> MediaStatistics:
+    """Return what is known of a participant's media now."""
+    return MediaStatistics(
+        _transport_statistics(transport, feedback),
+        [_up_track_statistics(track) for track in tracks.up.values()],
+        [_down_track_statistics(mid, track) for mid, track in tracks.down.items()],
+    )
+
+
+def _transport_statistics(transport: Transport, feedback: Feedback) -> TransportStatistics:
+    egress = transport.egress
+    return TransportStatistics(
+        state=transport.state.value,
+        address=transport.address or None,
+        srtp_profile=transport.profile or None,
+        packets_received=transport.packets_received,
+        bytes_received=transport.bytes_received,
+        packets_sent=egress.packets_sent,
+        bytes_sent=egress.bytes_sent,
+        bitrate_received=transport.received_rate.bitrate,
+        bitrate_sent=transport.sent_rate.bitrate,
+        round_trip_ms=_milliseconds(feedback.round_trip_s) if feedback.round_trip_measured else None,
+        link_bitrate=feedback.link_bitrate,
+        drops={reason.value: count for reason, count in (transport.drops + egress.drops).items()},
+    )
+
+
+def _up_track_statistics(track: UpTrack) -> UpTrackStatistics:
+    counters = track.counters()
+    layer = track.layer
+    return UpTrackStatistics(
+        track_id=track.id,
+        source=track.source.value,
+        muted=track.muted,
+        codec=track.codec.key.name if track.codec is not None else None,
+        packets=counters.packets,
+        octets=counters.octets,
+        lost=counters.lost,
+        requested=counters.requested,
+        repaired=counters.repaired,
+        duplicates=counters.duplicates,
+        unforwarded=track.unforwarded,
+        keyframe_requests=counters.keyframe_requests,
+        jitter_ms=_milliseconds(layer.statistics.jitter_s) if layer is not None else 0.0,
+        bitrate=layer.rate.bitrate if layer is not None else 0,
+        receivers=track.receivers,
+    )
+
+
+def _down_track_statistics(mid: str, track: DownTrack) -> DownTrackStatistics:
+    counters, carried = track.statistics, track.up_track
+    report = counters.report
+    return DownTrackStatistics(
+        mid=mid,
+        kind=track.kind,
+        user_id=carried.participant_id if carried is not None else None,
+        track_id=carried.id if carried is not None else None,
+        packets=counters.packets,
+        octets=counters.octets,
+        nacked=counters.nacked,
+        repaired=counters.repaired,
+        lost=report.packets_lost if report is not None else None,
+        loss=round(report.fraction_lost / 256, 3) if report is not None else None,
+        jitter_ms=_milliseconds(report.jitter / track.clock_rate) if report is not None else None,
+        bitrate=counters.rate.bitrate,
+    )
+
+
+def _milliseconds(seconds: float) -> float:
+    return round(seconds * 1000, 2)
