@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 
 .DEFAULT_GOAL := run
-.PHONY: run dev test check format bench clean help
+.PHONY: run dev test test-long check format bench clean help
 
 run: $(VENV)/.installed ## start the server on http://127.0.0.1:8080 (settings: ZVONIM_*, see zvonim-sfu --help)
 	@exec $(BIN)/zvonim-sfu
@@ -17,6 +17,9 @@ dev: $(VENV)/.installed-dev ## the same on all addresses, restarted whenever a f
 test: $(VENV)/.installed-dev browsers check ## lint, type-check and run all tests, browsers included
 	$(BIN)/pytest
 
+test-long: $(VENV)/.installed-dev browsers ## run the tests that take minutes, or a machine that does nothing else
+	$(BIN)/pytest -m long
+
 check: $(VENV)/.installed-dev node_modules/.installed ## lint and type-check Python and JavaScript
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -27,15 +30,16 @@ format: $(VENV)/.installed-dev ## format the Python code and mend what the linte
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/.installed-dev ## measure the packet path
+bench: $(VENV)/.installed-dev ## measure the packet path, and what strangers cost
 	@$(BIN)/python benchmarks/forwarding.py
+	@$(BIN)/python benchmarks/rejecting.py
 
 clean: ## remove what the other targets made
 	rm -rf $(VENV) node_modules $(CACHES)
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 .PHONY: browsers
 browsers:

@@ -17,7 +17,10 @@ from zvonim_sfu.tls import SELF_SIGNED_LIFE, self_signed_certificate
 if TYPE_CHECKING:
     from pathlib import Path
 
-TURN = '[{"urls": "turn:turn.example:3478", "username": "u", "credential": "secret-word"}]'
+TURN = (
+    '[{"urls": "turn:turn.example:3478", "username": "u", "credential": "secret-word"},'
+    ' {"urls": "turn:other.example", "secret": "shared-secret-word", "lifetime_s": 600}]'
+)
 
 
 @pytest.fixture(autouse=True)
@@ -49,10 +52,12 @@ def test_the_effective_settings_are_printed_as_toml_with_where_each_came_from(mo
 
 
 def test_secrets_are_masked() -> None:
-    loaded = load({"ice_servers": TURN})
+    loaded = load({"ice_servers": TURN, "operator_token": "another-secret-word"})
     text = "\n".join(describe(loaded.settings, loaded.origins))
     assert "secret-word" not in text
     assert 'urls = ["turn:turn.example:3478"], username = "u", credential = "***"' in text
+    assert 'urls = ["turn:other.example"], secret = "***", lifetime_s = 600' in text
+    assert 'operator_token = "***"' in text
     tomllib.loads(text)
 
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from zvonim_sfu.config import LIMIT_PREFIX, ConfigError, Settings, allowed, flag_name, load, variable_name
 from zvonim_sfu.net.addresses import Announced
 from zvonim_sfu.rooms.events import IceServer
+from zvonim_sfu.rooms.ice_servers import SharedSecretServer
 from zvonim_sfu.rooms.limits import Limits
 
 if TYPE_CHECKING:
@@ -212,3 +213,39 @@ def test_the_state_directory_follows_xdg(monkeypatch: pytest.MonkeyPatch, direct
 def test_any_text_for_any_setting_gives_settings_or_a_config_error(name: str, value: str) -> None:
     with suppress(ConfigError):
         load({name: value})
+
+
+def test_an_operator_token_is_long_enough_not_to_be_guessed_and_is_not_repeated() -> None:
+    assert "short-word" not in fault(operator_token="short-word")
+    assert "--operator-token" in fault(operator_token="short-word")
+    settings = load({"operator_token": "a-long-secret-word"}).settings
+    assert "a-long-secret-word" not in repr(settings)
+
+
+SHARED = '{"urls": "turn:turn.example", "secret": "shared-word"'
+
+
+def test_a_turn_server_may_share_a_secret_instead_of_having_users() -> None:
+    (by_default,) = load({"ice_servers": f"[{SHARED}}}]"}).settings.ice_servers
+    assert by_default.to_server() == SharedSecretServer(("turn:turn.example",), "shared-word", 86400)
+    (shorter,) = load({"ice_servers": f'[{SHARED}, "lifetime_s": 600}}]'}).settings.ice_servers
+    assert shorter.to_server() == SharedSecretServer(("turn:turn.example",), "shared-word", 600)
+
+
+@pytest.mark.parametrize(
+    ("rest", "reason"),
+    [
+        (', "username": "u"', "takes the place of username and credential"),
+        (', "credential": "c"', "takes the place of username and credential"),
+        (', "lifetime_s": 59', "greater than or equal to 60"),
+        (', "lifetime_s": "x"', "valid integer"),
+    ],
+)
+def test_a_shared_secret_is_all_of_the_credentials_and_is_not_repeated(rest: str, reason: str) -> None:
+    said = fault(ice_servers=f"[{SHARED}{rest}}}]")
+    assert reason in said
+    assert "shared-word" not in said
+
+
+def test_a_lifetime_without_a_secret_is_a_mistake() -> None:
+    assert "goes with secret only" in fault(ice_servers='[{"urls": "stun:stun.example", "lifetime_s": 600}]')

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from zvonim_sfu.media.node import MediaNode
+from zvonim_sfu.metrics import add_metrics
 from zvonim_sfu.net.addresses import host_addresses
+from zvonim_sfu.net.limiter import AddressLimiter
 from zvonim_sfu.rooms.registry import Registry
 from zvonim_sfu.signaling import rest
 from zvonim_sfu.signaling.docs_page import DOCS_POLICY, docs_page
 from zvonim_sfu.signaling.errors import problem_middleware
-from zvonim_sfu.signaling.keys import ALLOWED_ORIGINS, JOIN_LIMITER, LIMITS, REGISTRY
-from zvonim_sfu.signaling.limiter import AddressLimiter
+from zvonim_sfu.signaling.keys import ALLOWED_ORIGINS, JOIN_LIMITER, LIMITS, OPERATOR_TOKEN, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.models import Health
 from zvonim_sfu.signaling.openapi import openapi_document
 from zvonim_sfu.signaling.session import websocket_handler
@@ -40,6 +41,8 @@ def create_app(settings: Settings) -> web.Application:
     app = web.Application(middlewares=[problem_middleware, rest.origin_middleware], client_max_size=limits.body_bytes)
     app[LIMITS] = limits
     app[ALLOWED_ORIGINS] = frozenset(settings.allowed_origins)
+    app[STRICT_IDENTITY] = settings.identity == "strict"
+    app[OPERATOR_TOKEN] = settings.operator_token.get_secret_value() if settings.operator_token else None
     app[JOIN_LIMITER] = AddressLimiter(limits.joins_per_second, limits.join_burst)
     rest.add_routes(app)
     app.router.add_get("/ws", websocket_handler)
@@ -47,7 +50,12 @@ def create_app(settings: Settings) -> web.Application:
     add_web_client(app, find_web_root())
 
     async def media(app: web.Application) -> AsyncIterator[None]:
-        node = await MediaNode.open(settings.media_hosts, settings.media_port, settings.announced)
+        node = await MediaNode.open(
+            settings.media_hosts,
+            settings.media_port,
+            settings.announced,
+            handshakes=AddressLimiter(limits.handshakes_per_second, limits.handshake_burst),
+        )
         app[NODE] = node
         ice_servers = [server.to_server() for server in settings.ice_servers]
         app[REGISTRY] = Registry(node, limits, ice_servers=ice_servers)
@@ -55,6 +63,7 @@ def create_app(settings: Settings) -> web.Application:
         await node.close()
 
     app.cleanup_ctx.append(media)
+    add_metrics(app, NODE)
     app.on_shutdown.append(_close_rooms)
     return app
 

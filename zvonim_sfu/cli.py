@@ -49,6 +49,7 @@ _METAVARS: Final = {
     "cert": "FILE",
     "key": "FILE",
     "dir": "DIRECTORY",
+    "token": "TOKEN",
     "_bytes": "BYTES",
     "_s": "SECONDS",
 }

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self, get_args, get_origin
 
 from annotated_types import Ge, Gt, Le
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import (
     BaseSettings,
     EnvSettingsSource,
@@ -46,6 +46,9 @@ LIMIT_PREFIX: Final = "limit_"
 
 # Settings that are lists of words, for which a flag may be given several times.
 MULTIPLE: Final = ("media_host", "announce", "allowed_origins")
+
+# Settings whose values are not repeated in messages.
+SECRET: Final = ("ice_servers", "operator_token")
 
 ONE_OF: Final = "one of "
 
@@ -103,9 +106,18 @@ class Settings(BaseSettings):
     allowed_origins: Annotated[tuple[Origin, ...], SPLIT_LIST, NoDecode] = ()
     """Web origins besides the server's own whose pages may use it, such as https://calls.example; * is all."""
 
+    identity: Literal["open", "strict"] = "open"
+    """"open" takes who knows a user_id for that user, as the documented API does, and the members of a room know each
+    other's; "strict" asks for the secret that only the user's own client was told."""
+
     ice_servers: Annotated[tuple[IceServerSetting, ...], JSON_TABLES, NoDecode] = ()
     """STUN and TURN servers that clients are told to use: in a file [[ice_servers]] tables, else a JSON array of
-    objects, with urls, username and credential."""
+    objects, with urls and, for TURN, either username and credential or the secret that the TURN server shares with this
+    one (coturn: static-auth-secret), of which each participant gets credentials for lifetime_s (default 86400)."""
+
+    operator_token: Annotated[SecretStr, Field(min_length=16, max_length=1024)] | None = None
+    """What has to be sent as Authorization: Bearer TOKEN to read /api/statistics and /metrics from another computer,
+    16 characters at least; without it they can be read on this computer only."""
 
     state_dir: Path | None = None
     """Directory for what the server keeps; by default zvonim-sfu in $XDG_STATE_HOME or ~/.local/state."""
@@ -130,6 +142,8 @@ class Settings(BaseSettings):
     limit_message_burst: int = _limit("message_burst", ge=1, le=1_000_000)
     limit_joins_per_second: float = _limit("joins_per_second", le=1_000_000)
     limit_join_burst: int = _limit("join_burst", ge=1, le=1_000_000)
+    limit_handshakes_per_second: float = _limit("handshakes_per_second", le=1_000_000)
+    limit_handshake_burst: int = _limit("handshake_burst", ge=1, le=1_000_000)
     limit_join_timeout_s: float = _limit("join_timeout_s", le=86_400)
     limit_grace_s: float = _limit("grace_s", ge=0, le=86_400)
     limit_empty_room_s: float = _limit("empty_room_s", ge=0, le=86_400 * 366)
@@ -288,6 +302,6 @@ def _fault(error: dict[str, Any], origins: Mapping[str, str]) -> str:
     own_sentence = str(error["ctx"]["error"]) if error["type"] == "value_error" else None
     reason = own_sentence or (f"must be {limits}" if (limits := allowed(field)) else error["msg"])
     value = repr(error["input"])
-    if field == "ice_servers" or value in reason:  # what was written there may hold a credential
+    if field in SECRET or value in reason:  # what was written there may hold a credential
         return f"{key}: {reason}."
     return f"{key} = {value}: {reason}."

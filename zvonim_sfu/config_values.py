@@ -10,10 +10,11 @@ import re
 from typing import Annotated, Final
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, SecretStr, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, model_validator
 
 from zvonim_sfu.net.addresses import parse_announced
 from zvonim_sfu.rooms.events import IceServer
+from zvonim_sfu.rooms.ice_servers import DEFAULT_LIFETIME_S, SharedSecretServer
 
 # RFC 7064 and RFC 7065: scheme, host (a bracketed one for IPv6), port, and the transport for TURN.
 _ICE_URL: Final = re.compile(
@@ -105,21 +106,32 @@ class IceServerSetting(BaseModel):
     urls: Annotated[tuple[Annotated[str, AfterValidator(_ice_url)], ...], SPLIT_LIST]
     username: str | None = None
     credential: SecretStr | None = None
+    secret: SecretStr | None = None
+    lifetime_s: Annotated[int, Field(ge=60, le=31_536_000)] | None = None
 
     @model_validator(mode="after")
     def _complete(self) -> IceServerSetting:
-        """WebRTC section 4.2.4: browsers refuse a TURN server without both of these."""
         if not self.urls:
             msg = "urls must hold one address at least"
             raise ValueError(msg)
+        if self.secret and (self.username or self.credential):
+            msg = "secret takes the place of username and credential: leave out the one or the others"
+            raise ValueError(msg)
+        if self.lifetime_s is not None and not self.secret:
+            msg = "lifetime_s goes with secret only"
+            raise ValueError(msg)
+        # WebRTC section 4.2.4: browsers refuse a TURN server without both of these.
         needs_both = any(url.startswith("turn") for url in self.urls)
-        if needs_both and not (self.username and self.credential):
-            msg = "a TURN server needs username and credential"
+        if needs_both and not (self.username and self.credential) and not self.secret:
+            msg = "a TURN server needs username and credential, or the secret that it shares with this server"
             raise ValueError(msg)
         return self
 
-    def to_server(self) -> IceServer:
-        """Return it as clients are told."""
+    def to_server(self) -> IceServer | SharedSecretServer:
+        """Return it as the rooms take it."""
+        if self.secret:
+            lifetime_s = DEFAULT_LIFETIME_S if self.lifetime_s is None else self.lifetime_s
+            return SharedSecretServer(self.urls, self.secret.get_secret_value(), lifetime_s)
         credential = self.credential.get_secret_value() if self.credential else None
         return IceServer(urls=self.urls, username=self.username, credential=credential)
 

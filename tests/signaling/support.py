@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestServer
 from tests.support.fake_peer import FakeNode, FakePeer
 from zvonim_sfu.rooms.limits import Limits
 from zvonim_sfu.rooms.registry import Registry
-from zvonim_sfu.signaling.keys import ALLOWED_ORIGINS, LIMITS, REGISTRY
+from zvonim_sfu.signaling.keys import ALLOWED_ORIGINS, LIMITS, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.session import websocket_handler
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ TIMEOUT_S = 5.0
 class Server:
     """A running server on 127.0.0.1."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, strict: bool) -> None:
         self.node = FakeNode()
         self.limits = limits
         self.registry = Registry(self.node.as_node(), limits)
@@ -36,6 +36,7 @@ class Server:
         app[REGISTRY] = self.registry
         app[LIMITS] = limits
         app[ALLOWED_ORIGINS] = frozenset()
+        app[STRICT_IDENTITY] = strict
         app.router.add_get("/ws", websocket_handler)
         self._server = TestServer(app, host="127.0.0.1")
         self._http: aiohttp.ClientSession | None = None
@@ -63,11 +64,11 @@ class Server:
         """What the REST call does."""
         return self.registry.join(room_id, name)[1]
 
-    async def open(self, user_id: str, room_id: str = "room", **options: Any) -> Client:
-        """Open a WebSocket."""
+    async def open(self, user_id: str, room_id: str = "room", *, secret: str | None = None, **options: Any) -> Client:
+        """Open a WebSocket; `secret` goes into its address."""
         assert self._http is not None
         url = f"http://{self.host}/ws"
-        params = {"room_id": room_id, "user_id": user_id}
+        params = {"room_id": room_id, "user_id": user_id} | ({} if secret is None else {"secret": secret})
         return Client(self, user_id, await self._http.ws_connect(url, params=params, **options))
 
     async def get_status(self, user_id: str, headers: dict[str, str]) -> int:
@@ -139,9 +140,9 @@ class Client:
 
 
 @asynccontextmanager
-async def serving(**limits: Any) -> AsyncIterator[Server]:
+async def serving(*, strict: bool = False, **limits: Any) -> AsyncIterator[Server]:
     """Run a server, and see to it that nothing of it is left."""
-    server = Server(Limits(**limits))
+    server = Server(Limits(**limits), strict=strict)
     await server.start()
     try:
         yield server

@@ -41,20 +41,36 @@ DEE: Final = Appearance("Dee", (210, 190, 40), 1730)
 PEOPLE: Final = (ANN, BOB, CID, DEE)
 
 
-def write_camera(path: Path, colour: tuple[int, int, int]) -> None:
+def write_camera(path: Path, colour: tuple[int, int, int], fps: int = FRAMES_PER_SECOND) -> None:
     """Write one second of Y4M, which Chromium plays in a loop at its frame rate.
 
     The upper half is plain; through the lower half a white square moves, so that a frozen picture is seen as such.
     """
     luma, blue, red = _bt601(colour)
     with path.open("wb") as file:
-        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{FRAMES_PER_SECOND}:1 Ip A1:1 C420jpeg\n".encode())
+        file.write(f"YUV4MPEG2 W{WIDTH} H{HEIGHT} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
         chroma = bytes([blue]) * (WIDTH * HEIGHT // 4) + bytes([red]) * (WIDTH * HEIGHT // 4)
-        for number in range(FRAMES_PER_SECOND):
+        for number in range(fps):
             plane = np.full((HEIGHT, WIDTH), luma, np.uint8)
-            left = (WIDTH - MARK_PIXELS) * number // FRAMES_PER_SECOND
+            left = (WIDTH - MARK_PIXELS) * number // fps
             plane[HEIGHT * 3 // 4 : HEIGHT * 3 // 4 + MARK_PIXELS, left : left + MARK_PIXELS] = 255
             file.write(b"FRAME\n" + plane.tobytes() + chroma)
+
+
+def write_noisy_camera(path: Path, width: int, height: int, fps: int) -> None:
+    """Write Y4M of squares, a quarter of which change with each frame: nothing that an encoder could predict.
+
+    At 1280x720 and 15 frames/s this takes all of a camera's usual bitrate, and is still a picture at a third of it.
+    """
+    random = np.random.default_rng(1)
+    squares = random.integers(16, 235, (height // 8, width // 8), np.uint8)
+    chroma = bytes([128]) * (width * height // 2)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
+        for _ in range(fps):
+            changed = random.random(squares.shape) < 0.25
+            squares = np.where(changed, random.integers(16, 235, squares.shape, np.uint8), squares)
+            file.write(b"FRAME\n" + np.kron(squares, np.ones((8, 8), np.uint8)).tobytes() + chroma)
 
 
 def write_microphone(path: Path, tone_hz: int) -> None:
@@ -68,10 +84,10 @@ def write_microphone(path: Path, tone_hz: int) -> None:
         file.writeframes(samples.tobytes())
 
 
-def write_devices(folder: Path, who: Appearance) -> tuple[Path, Path]:
+def write_devices(folder: Path, who: Appearance, fps: int = FRAMES_PER_SECOND) -> tuple[Path, Path]:
     """Write both files of one participant and return their paths: camera, microphone."""
     camera, microphone = folder / f"{who.name}.y4m", folder / f"{who.name}.wav"
-    write_camera(camera, who.colour)
+    write_camera(camera, who.colour, fps)
     write_microphone(microphone, who.tone_hz)
     return camera, microphone
 

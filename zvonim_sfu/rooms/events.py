@@ -49,6 +49,9 @@ class CloseCode(IntEnum):
     RATE_LIMITED = 4005
     """The client went on sending more than it may."""
 
+    INVALID_SECRET = 4006
+    """The client did not prove that it is the user whom it names (identity = strict)."""
+
 
 @with_config(ConfigDict(strict=False))
 @dataclass(frozen=True, slots=True)

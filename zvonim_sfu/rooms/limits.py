@@ -57,6 +57,12 @@ class Limits:
     join_burst: int = 40
     """REST joins that one address may make at once: an office or a class behind one address."""
 
+    handshakes_per_second: float = 20.0
+    """DTLS handshakes per second that one address may go on beginning; what is above waits for its turn."""
+
+    handshake_burst: int = 200
+    """DTLS handshakes that one address may begin at once: everybody behind it, after a restart of the server."""
+
     join_timeout_s: float = 60.0
     """Seconds from the REST join until the WebSocket has to be open."""
 

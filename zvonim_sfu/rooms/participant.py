@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+import hmac
+import secrets
+from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.peer import Peer
 from zvonim_sfu.rooms.allocation import allocate
@@ -21,6 +23,7 @@ from zvonim_sfu.rooms.events import (
     TrackUnpublished,
     UserJoined,
 )
+from zvonim_sfu.rooms.statistics import ParticipantStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -32,6 +35,9 @@ if TYPE_CHECKING:
     from zvonim_sfu.rooms.events import Connection, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
 
+# 192 bits.
+_SECRET_BYTES: Final = 24
+
 
 class Participant:
     """One user in one room. Its room makes it, and closes it when it leaves.
@@ -42,6 +48,8 @@ class Participant:
     def __init__(self, room: Room, user_id: str, user_name: str, *, log: FilteringBoundLogger) -> None:
         self.user_id = user_id
         self.user_name = user_name
+        self.secret = secrets.token_urlsafe(_SECRET_BYTES)
+        "What only its own client is told, in the answer to the REST join: proves that a request is its own."
         self.nested_form = False
         "The JSON form that its client speaks. Its sessions set it; it is kept for the next one's first words."
         self._room = room
@@ -55,6 +63,10 @@ class Participant:
         self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
         self._timer: asyncio.TimerHandle | None = None
         self._expire_after(room.limits.join_timeout_s)
+
+    def is_proven_by(self, secret: str | None) -> bool:
+        """Whether this is its secret; how long that takes tells nothing about it."""
+        return secret is not None and hmac.compare_digest(secret.encode(errors="replace"), self.secret.encode())
 
     @property
     def is_online(self) -> bool:
@@ -81,6 +93,11 @@ class Participant:
         """What the others may know."""
         tracks = tuple(TrackInfo(track.id, track.source, track.muted) for track in self._tracks.values())
         return ParticipantInfo(self.user_id, self.user_name, self.is_online, tracks)
+
+    def statistics(self) -> ParticipantStatistics:
+        """What the operator may know."""
+        media = self._peer.statistics() if self._peer is not None else None
+        return ParticipantStatistics(self.user_id, self.user_name, self.is_online, media)
 
     # The WebSocket
 

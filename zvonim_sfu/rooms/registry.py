@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.rooms.events import CloseCode, IceServer
 from zvonim_sfu.rooms.room import Room
+from zvonim_sfu.rooms.statistics import NodeStatistics, TotalStatistics, total_statistics
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.rooms.ice_servers import SharedSecretServer
     from zvonim_sfu.rooms.limits import Limits
     from zvonim_sfu.rooms.participant import Participant
 
@@ -39,11 +41,14 @@ class RoomError(Exception):
 class Registry:
     """Owner of all rooms of this node."""
 
-    def __init__(self, node: MediaNode, limits: Limits, *, ice_servers: Sequence[IceServer] = ()) -> None:
+    def __init__(
+        self, node: MediaNode, limits: Limits, *, ice_servers: Sequence[IceServer | SharedSecretServer] = ()
+    ) -> None:
         self._node = node
         self._limits = limits
         self._ice_servers = tuple(ice_servers)
         self._rooms: dict[str, Room] = {}
+        self._joins = 0
 
     @property
     def rooms(self) -> Mapping[str, Room]:
@@ -60,6 +65,7 @@ class Registry:
             room = self._open_room(room_id)
         if room.is_full:
             raise RoomError("room-full", "The room is full. Try again when somebody has left.")
+        self._joins += 1
         return room, room.add(user_name)
 
     def get(self, room_id: str) -> Room | None:
@@ -76,6 +82,14 @@ class Registry:
         room = self._rooms.get(room_id)
         if room is not None:
             room.remove(user_id, "left")
+
+    def statistics(self) -> NodeStatistics:
+        """Return what the operator may know of all rooms, and of all that were."""
+        return NodeStatistics([room.statistics() for room in self._rooms.values()], self.totals())
+
+    def totals(self) -> TotalStatistics:
+        """Return what has been counted since the node was started."""
+        return total_statistics(self._node.totals(), self._joins)
 
     async def close(self) -> None:
         """Tell all clients that the server goes away, end all rooms, and wait for the WebSockets to close."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import time
 from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final
@@ -12,7 +13,9 @@ import structlog
 
 from zvonim_sfu import __version__
 from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
+from zvonim_sfu.rooms.ice_servers import ice_servers_for
 from zvonim_sfu.rooms.participant import Participant
+from zvonim_sfu.rooms.statistics import RoomStatistics
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.rooms.events import IceServer, ServerMessage
+    from zvonim_sfu.rooms.ice_servers import SharedSecretServer
     from zvonim_sfu.rooms.limits import Limits
 
 # 120 bits: who knows a user_id may speak for that user.
@@ -38,7 +42,7 @@ class Room:
         *,
         node: MediaNode,
         limits: Limits,
-        ice_servers: tuple[IceServer, ...],
+        ice_servers: tuple[IceServer | SharedSecretServer, ...],
         on_forgotten: Callable[[Room], None],
     ) -> None:
         self.id = room_id
@@ -97,9 +101,14 @@ class Room:
             room_id=self.id,
             user_id=participant.user_id,
             participants=tuple(other.info for other in self._participants.values()),
-            ice_servers=self._ice_servers,
+            ice_servers=ice_servers_for(participant.user_id, self._ice_servers, time.time()),
             server_version=__version__,
         )
+
+    def statistics(self) -> RoomStatistics:
+        """Return what the operator may know of the room."""
+        participants = [participant.statistics() for participant in self._participants.values()]
+        return RoomStatistics(self.id, self.created_at, participants)
 
     def unsupported(self, track: UpTrack) -> Error:
         """Return the message for a client that can decode no codec of this track."""

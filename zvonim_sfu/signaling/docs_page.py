@@ -75,17 +75,21 @@ def _operation(method: str, path: str, operation: dict[str, Any], document: dict
 
 def _fields(schema: dict[str, Any], document: dict[str, Any]) -> str:
     """Return a table of a model's fields, those of the models in it included."""
-    name = schema["$ref"].rpartition("/")[2]
-    model = document["components"]["schemas"][name]
+    return _table(_rows(schema["$ref"], document, ""))
+
+
+def _rows(reference: str, document: dict[str, Any], prefix: str) -> list[tuple[str, str, str]]:
+    model = document["components"]["schemas"][reference.rpartition("/")[2]]
     rows: list[tuple[str, str, str]] = []
     for field, value in model["properties"].items():
         optional = "" if field in model.get("required", ()) else " (optional)"
-        rows.append(_row(field + optional, value))
-        inner = value.get("items", {}).get("$ref", "").rpartition("/")[2]
-        if inner:
-            inner_model = document["components"]["schemas"][inner]
-            rows += [_row(f"{field}[].{key}", item) for key, item in inner_model["properties"].items()]
-    return _table(rows)
+        rows.append(_row(prefix + field + optional, value))
+        for choice in value.get("anyOf", [value]):
+            if "$ref" in choice:
+                rows += _rows(choice["$ref"], document, f"{prefix}{field}.")
+            elif "$ref" in choice.get("items", {}):
+                rows += _rows(choice["items"]["$ref"], document, f"{prefix}{field}[].")
+    return rows
 
 
 def _row(name: str, schema: dict[str, Any]) -> tuple[str, str, str]:

@@ -27,7 +27,10 @@ class Fault(Enum):
 
     BAD_REQUEST = "bad-request", 400, "The request is not one that this address takes."
     INVALID_JSON = "invalid-json", 400, "The body is no JSON in UTF-8."
+    UNAUTHORIZED = "unauthorized", 401, "The operator's token is missing or wrong."
     ORIGIN_NOT_ALLOWED = "origin-not-allowed", 403, "Pages of this web origin may not use the server."
+    INVALID_SECRET = "invalid-secret", 403, "The secret that the join was answered with is missing or wrong."
+    OPERATOR_ONLY = "operator-only", 403, "Only the operator may ask for this."
     NOT_FOUND = "not-found", 404, "There is nothing at this address."
     ROOM_NOT_FOUND = "room-not-found", 404, "There is no room of that id, or not any more."
     METHOD_NOT_ALLOWED = "method-not-allowed", 405, "The address does not take this method; Allow lists what it takes."

@@ -61,6 +61,10 @@ class LeaveRequest(_Request):
 
     room_id: str
     user_id: str
+    secret: Annotated[
+        str | None,
+        Field(max_length=256, description="from the answer to the join; needed if identity = strict"),
+    ] = None
 
 
 class JoinResponse(BaseModel):
@@ -69,6 +73,7 @@ class JoinResponse(BaseModel):
     room_id: str
     user_id: str
     users_in_room: Annotated[list[str], Field(description="user_ids, the caller's included")]
+    secret: Annotated[str, Field(description="proves that one is this user; for `/ws` and leave, to be told to nobody")]
 
 
 class User(BaseModel):

@@ -6,9 +6,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final
 
-from pydantic.json_schema import models_json_schema
+from pydantic import TypeAdapter
 
 from zvonim_sfu import __version__
+from zvonim_sfu.rooms.statistics import NodeStatistics
 from zvonim_sfu.signaling.errors import PROBLEM_TYPE, Fault
 from zvonim_sfu.signaling.models import Health, JoinResponse, LeaveResponse, Problem, RoomInfo
 
@@ -40,7 +41,7 @@ class _Operation:
     path: str
     id: str
     summary: str
-    response: type[BaseModel]
+    response: type[BaseModel | NodeStatistics]
     faults: tuple[Fault, ...] = ()
     request: type[BaseModel] | None = None
     path_parameters: tuple[str, ...] = ()
@@ -52,9 +53,12 @@ def openapi_document(models: RequestModels) -> dict[str, Any]:
     known = {operation.response for operation in operations} | {Problem}
     known |= {operation.request for operation in operations if operation.request}
     ordered = sorted(known, key=lambda model: model.__name__)
-    _, definitions = models_json_schema(
-        # What a client may send, and what the server does send.
-        [(model, "validation" if model in (models.join, models.leave) else "serialization") for model in ordered],
+    _, definitions = TypeAdapter.json_schemas(
+        [
+            # What a client may send, and what the server does send.
+            (model.__name__, "validation" if model in (models.join, models.leave) else "serialization", adapter)
+            for model, adapter in ((model, TypeAdapter[object](model)) for model in ordered)
+        ],
         ref_template=_REFERENCE,
     )
     paths: dict[str, dict[str, Any]] = {}
@@ -95,7 +99,16 @@ def _operations(models: RequestModels) -> tuple[_Operation, ...]:
             summary="Leave a room. Leaving twice is fine.",
             request=models.leave,
             response=LeaveResponse,
-            faults=_BODY_FAULTS,
+            faults=(*_BODY_FAULTS, Fault.INVALID_SECRET),
+        ),
+        _Operation(
+            method="get",
+            path="/api/statistics",
+            id="statistics",
+            summary="For the operator: rooms, participants and tracks. Asked from this computer, or with the header "
+            "`Authorization: Bearer` and the setting `operator_token`.",
+            response=NodeStatistics,
+            faults=(Fault.UNAUTHORIZED, Fault.ORIGIN_NOT_ALLOWED, Fault.OPERATOR_ONLY),
         ),
         _Operation(
             method="get", path="/healthz", id="health", summary="Tell whether the server is up.", response=Health
@@ -141,9 +154,9 @@ def _problems(faults: tuple[Fault, ...]) -> dict[str, Any]:
     return responses
 
 
-def _reference(model: type[BaseModel]) -> dict[str, str]:
+def _reference(model: type[BaseModel | NodeStatistics]) -> dict[str, str]:
     return {"$ref": _REFERENCE.format(model=model.__name__)}
 
 
-def _summary(model: type[BaseModel]) -> str:
+def _summary(model: type[BaseModel | NodeStatistics]) -> str:
     return (model.__doc__ or "").partition("\n")[0]

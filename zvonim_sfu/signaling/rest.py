@@ -10,7 +10,7 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from zvonim_sfu.signaling.errors import ApiError, Fault
-from zvonim_sfu.signaling.keys import JOIN_LIMITER, LIMITS, REGISTRY
+from zvonim_sfu.signaling.keys import JOIN_LIMITER, LIMITS, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.models import (
     JoinResponse,
     LeaveResponse,
@@ -19,6 +19,7 @@ from zvonim_sfu.signaling.models import (
     User,
     request_models,
 )
+from zvonim_sfu.signaling.operator import statistics
 from zvonim_sfu.signaling.origin import origin_allowed
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ def add_routes(app: web.Application) -> None:
     app.router.add_post("/api/room/join", join_room)
     app.router.add_get("/api/room/{room_id}/info", room_info)
     app.router.add_post("/api/room/leave", leave_room)
+    app.router.add_get("/api/statistics", statistics)
     app.on_response_prepare.append(add_api_headers)
 
 
@@ -59,7 +61,14 @@ async def join_room(request: web.Request) -> web.Response:
         raise ApiError(Fault.RATE_LIMITED, detail, {"Retry-After": str(seconds)})
     body = await _read(request, request.app[REQUEST_MODELS].join)
     room, participant = request.app[REGISTRY].join(body.room_id, body.user_name)
-    return _render(JoinResponse(room_id=room.id, user_id=participant.user_id, users_in_room=list(room.participants)))
+    return _render(
+        JoinResponse(
+            room_id=room.id,
+            user_id=participant.user_id,
+            users_in_room=list(room.participants),
+            secret=participant.secret,
+        )
+    )
 
 
 async def room_info(request: web.Request) -> web.Response:
@@ -81,7 +90,11 @@ async def room_info(request: web.Request) -> web.Response:
 async def leave_room(request: web.Request) -> web.Response:
     """Serve `POST /api/room/leave`. Leaving twice, or what was never entered, is fine."""
     body = await _read(request, request.app[REQUEST_MODELS].leave)
-    request.app[REGISTRY].leave(body.room_id, body.user_id)
+    registry = request.app[REGISTRY]
+    participant = registry.find(body.room_id, body.user_id)
+    if participant is not None and request.app[STRICT_IDENTITY] and not participant.is_proven_by(body.secret):
+        raise ApiError(Fault.INVALID_SECRET, "Send the secret that the join was answered with.")
+    registry.leave(body.room_id, body.user_id)
     return _render(LeaveResponse(success=True))
 
 

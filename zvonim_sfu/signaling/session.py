@@ -13,10 +13,10 @@ import structlog
 from aiohttp import WSMsgType, web
 
 from zvonim_sfu.media.session import NegotiationError
+from zvonim_sfu.net.limiter import TokenBucket
 from zvonim_sfu.rooms.events import SFU_ID, Answer, CloseCode, Error, IceCandidate, Offer
 from zvonim_sfu.rooms.limits import clean_name
-from zvonim_sfu.signaling.keys import LIMITS, REGISTRY
-from zvonim_sfu.signaling.limiter import TokenBucket
+from zvonim_sfu.signaling.keys import LIMITS, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.messages import (
     ClientAnswer,
     ClientCandidate,
@@ -44,6 +44,11 @@ if TYPE_CHECKING:
 # beats, 26 s. (aiohttp's own heartbeat, in 3.14, starts again with the client's close frame and keeps every closed
 # WebSocket in memory for another round.)
 HEARTBEAT_S: Final = 13.0
+# What a client may offer as subprotocols (RFC 6455 section 1.9). Only the first is ever chosen; the second holds its
+# secret, which so stays out of the access logs of proxies, where addresses are written.
+SUBPROTOCOL: Final = "zvonim"
+PROOF_PREFIX: Final = "zvonim.secret."
+
 # In the outbox: a ping frame in the place of a message.
 _PING: Final = ""
 
@@ -67,6 +72,7 @@ _REASONS: Final[Mapping[CloseCode, str]] = {
     CloseCode.TOO_SLOW: "This client does not read what it is sent.",
     CloseCode.UNKNOWN_PARTICIPANT: "No such user in this room. Join again.",
     CloseCode.RATE_LIMITED: "Too many messages.",
+    CloseCode.INVALID_SECRET: "The secret that the join was answered with is missing or wrong.",
 }
 
 
@@ -86,18 +92,35 @@ async def websocket_handler(request: web.Request) -> web.StreamResponse:
     limits = request.app[LIMITS]
     # Without compression: 256 KB of state per client, to save little beside the media.
     ws = web.WebSocketResponse(
-        autoping=False, timeout=CLOSE_TIMEOUT_S, max_msg_size=limits.message_bytes, compress=False
+        autoping=False,
+        timeout=CLOSE_TIMEOUT_S,
+        max_msg_size=limits.message_bytes,
+        compress=False,
+        protocols=(SUBPROTOCOL,),
     )
     await ws.prepare(request)
     room = request.app[REGISTRY].get(request.query.get("room_id", ""))
     participant = None if room is None else room.participants.get(request.query.get("user_id", ""))
     if room is None or participant is None:
         # Only now: a browser tells its page a close code, but no HTTP status.
-        code = CloseCode.UNKNOWN_PARTICIPANT
-        await ws.close(code=code, message=_REASONS[code].encode())
+        await _refuse(ws, CloseCode.UNKNOWN_PARTICIPANT)
+    elif request.app[STRICT_IDENTITY] and not participant.is_proven_by(_secret(request)):
+        await _refuse(ws, CloseCode.INVALID_SECRET)
     else:
         await Session(ws, request.transport, room, participant, limits).run()
     return ws
+
+
+def _secret(request: web.Request) -> str | None:
+    """Return what the client proves itself with: the query's `secret`, or the subprotocol that holds one."""
+    if "secret" in request.query:
+        return request.query["secret"]
+    offered = (word.strip() for word in ",".join(request.headers.getall("Sec-WebSocket-Protocol", ())).split(","))
+    return next((word.removeprefix(PROOF_PREFIX) for word in offered if word.startswith(PROOF_PREFIX)), None)
+
+
+async def _refuse(ws: web.WebSocketResponse, code: CloseCode) -> None:
+    await ws.close(code=code, message=_REASONS[code].encode())
 
 
 class Session:
