@@ -46,22 +46,29 @@ const asJson = (body) => ({
 });
 
 /**
+ * Who this tab is in a room. Whoever knows the secret may act as that user; servers in open mode give none.
+ * @typedef {{ userId: string, secret: string | null }} Identity
+ */
+
+/**
  * Become a participant of a room, which is made if there is none of that id. The WebSocket has to follow within a minute.
  * @param {string} roomId
  * @param {string} userName
- * @returns {Promise<{ room_id: string, user_id: string, users_in_room: string[] }>}
+ * @returns {Promise<Identity>}
  */
-export function joinRoom(roomId, userName) {
-  return request("/api/room/join", asJson({ room_id: roomId, user_name: userName }));
+export async function joinRoom(roomId, userName) {
+  const { user_id, secret } = await request("/api/room/join", asJson({ room_id: roomId, user_name: userName }));
+  return { userId: user_id, secret: secret ?? null };
 }
 
 /**
  * @param {string} roomId
- * @param {string} userId
+ * @param {Identity} identity
  * @returns {Promise<{ success: boolean }>}
  */
-export function leaveRoom(roomId, userId) {
-  return request("/api/room/leave", { ...asJson({ room_id: roomId, user_id: userId }), keepalive: true });
+export function leaveRoom(roomId, { userId, secret }) {
+  const body = { room_id: roomId, user_id: userId, ...(secret !== null && { secret }) };
+  return request("/api/room/leave", { ...asJson(body), keepalive: true });
 }
 
 /**

@@ -6,6 +6,12 @@
  * @property {number} maxBitrate bit/s
  */
 
+/**
+ * Firefox sends 1280x720 with 1.2 Mbit/s at least, however thin the link is, and then retransmits what the link dropped on
+ * top of it; a little below that size it goes down to 200 kbit/s.
+ */
+const MAX_HEIGHT = navigator.userAgent.includes("Gecko/") ? 704 : Infinity;
+
 /** @type {readonly { upTo: number, budget: CameraBudget }[]} */
 const STEPS = [
   { upTo: 4, budget: { height: 720, maxBitrate: 1_500_000 } },
@@ -19,5 +25,6 @@ const STEPS = [
  */
 export function cameraBudget(participants) {
   const step = STEPS.find(({ upTo }) => participants <= upTo);
-  return step ? step.budget : { height: 180, maxBitrate: 200_000 };
+  const { height, maxBitrate } = step?.budget ?? { height: 180, maxBitrate: 200_000 };
+  return { height: Math.min(height, MAX_HEIGHT), maxBitrate };
 }

@@ -1,6 +1,7 @@
 import { Call } from "./call.js";
 import { LevelMeter } from "./level.js";
 import { loadPreferences, saveCall, savePreferences } from "./settings.js";
+import { CallStatistics } from "./stats.js";
 import { buildTiles, LocalPictures } from "./tiles.js";
 import { WakeLock } from "./wake-lock.js";
 import { CallView } from "./ui/call-view.js";
@@ -9,6 +10,7 @@ import { shownProblems } from "./ui/problems.js";
 import { t } from "./i18n/index.js";
 
 /**
+ * @import { Identity } from "./api.js"
  * @import { EndReason } from "./signaling.js"
  * @import { Input } from "./devices.js"
  * @import { LocalMedia } from "./media.js"
@@ -19,16 +21,18 @@ const KEEP_EVERY_MS = 10_000;
 const COUNTDOWN_MS = 500;
 /** One's own level (0 to 1, see LevelMeter) from which one speaks. */
 const OWN_SPEAKING_LEVEL = 0.35;
+/** A microphone that gives nothing but zeros for so long, from the start or after a sleep, does not work. */
+const DEAD_MICROPHONE_MS = 10_000;
 
 /**
  * @typedef {object} CallScreenOptions
  * @property {HTMLElement} root
  * @property {string} roomId
  * @property {string} name
- * @property {string | null} keptUserId
+ * @property {Identity | null} kept who this tab was before a reload
  * @property {string | null} codec
  * @property {LocalMedia} media
- * @property {(reason: EndReason, detail: string, userId: string) => void} onEnd the call is over; closing the devices is the
+ * @property {(reason: EndReason, detail: string, identity: Identity | null) => void} onEnd the call is over; closing the devices is the
  *   caller's
  */
 
@@ -38,6 +42,7 @@ export class CallScreen {
   #media;
   #view;
   #call;
+  #statistics;
   #pictures = new LocalPictures();
   #level = new LevelMeter();
   #wakeLock = new WakeLock();
@@ -58,6 +63,7 @@ export class CallScreen {
       onScreen: () => void this.#toggleScreen(),
       onLeave: () => void this.#leave(),
       onSpeaker: (deviceId) => void this.#call.playback.setSpeaker(deviceId),
+      readStatistics: () => this.#statistics.read(),
       onInputFailed: () => {
         this.#seen.clear(); // closed or not, now it is asked for
         this.#changed();
@@ -71,14 +77,17 @@ export class CallScreen {
         onSpeaking: (userIds) => this.#showSpeaking(userIds),
         onPerson: (event, name) => this.#view.notices.toast(event === "joined" ? "call.joined" : "call.left", { name }),
         onRefused: (_code, message, fatal) => this.#refused(message, fatal),
+        onReturn: () => this.#level.doubt(),
         onEnd: (reason, detail) => this.#end(reason, detail),
       },
     });
+    this.#statistics = new CallStatistics(this.#call);
     void this.#call.playback.setSpeaker(loadPreferences().speakerId);
     this.#media.listener = {
       onTrack: (input) => void this.#call.updateTrack(input),
       onChange: () => this.#mediaChanged(),
       onNewDevice: (device) => this.#offerDevice(device),
+      onReplaced: (input, name) => this.#view.notices.toast(`notice.replaced.${input}`, { name }),
     };
     this.#timers = [
       setInterval(() => this.#keep(), KEEP_EVERY_MS),
@@ -108,10 +117,10 @@ export class CallScreen {
     if (this.#timers.length === 0) return;
     const call = this.#call;
     this.#view.update({
-      connection: call.connection,
       people: call.roster.participants.size,
       tiles: buildTiles(call, this.#media, this.#pictures),
       sharing: call.screen.stream !== null,
+      mediaFlows: call.mediaFlows,
     });
     this.#showConnection();
     this.#showPlayback();
@@ -134,7 +143,8 @@ export class CallScreen {
   #showConnection() {
     const { notices } = this.#view;
     const { retryAt, connection, serverAddress } = this.#call;
-    if (retryAt === null) notices.set("reconnecting", null);
+    this.#view.setConnection(connection);
+    if (retryAt === null || connection === "connected") notices.set("reconnecting", null);
     else {
       const count = Math.max(0, Math.ceil((retryAt - performance.now()) / 1000));
       notices.set("reconnecting", {
@@ -178,10 +188,27 @@ export class CallScreen {
       if (!problem) this.#view.notices.set(key, null);
       else if (!this.#seen.has(problem.title)) {
         this.#seen.add(problem.title);
-        this.#view.notices.set(key, { glyph: "warning", title: problem.title, text: problem.text, closable: true });
+        this.#view.notices.set(key, {
+          glyph: "warning",
+          title: problem.title,
+          text: problem.text,
+          action: problem.text === "problem.insecure.text" ? undefined : problem.restart,
+          onAction: () => this.#restartDevices(problem.input),
+          closable: true,
+        });
       }
     }
     if (problems.length === 0) this.#seen.clear();
+  }
+
+  /** @param {"both" | Input} which */
+  #restartDevices(which) {
+    this.#seen.clear(); // asked for: whether it helped has to be seen
+    for (const input of /** @type {Input[]} */ (["camera", "microphone"])) {
+      if (which !== "both" && which !== input) continue;
+      this.#view.notices.set(`problem-${which}`, null);
+      void this.#media.restart(input);
+    }
   }
 
   /** @param {MediaDeviceInfo} device */
@@ -226,6 +253,8 @@ export class CallScreen {
   #showSpeaking(userIds) {
     this.#level.attach(this.#media.isOn("microphone") ? this.#media.tracks.microphone : null);
     if (this.#level.read() > OWN_SPEAKING_LEVEL) userIds.add(this.#call.userId);
+    const { silentMs } = this.#level;
+    if (silentMs === 0 || silentMs > DEAD_MICROPHONE_MS) this.#media.reportSilence(silentMs > 0);
     this.#view.setSpeaking(userIds);
   }
 
@@ -255,10 +284,10 @@ export class CallScreen {
   /** Remember this call for a reload. */
   #keep() {
     const { roomId, name } = this.#options;
-    const { userId } = this.#call;
-    if (!userId || this.#timers.length === 0) return;
+    const { identity } = this.#call;
+    if (!identity || this.#timers.length === 0) return;
     const { microphoneOn, cameraOn } = this.#media.options;
-    saveCall({ roomId, userId, name, microphoneOn, cameraOn });
+    saveCall({ roomId, identity, name, microphoneOn, cameraOn });
   }
 
   /**
@@ -275,7 +304,7 @@ export class CallScreen {
     this.#wakeLock.close();
     this.#pictures.clear();
     this.#view.close();
-    this.#options.onEnd(reason, detail, this.#call.userId);
+    this.#options.onEnd(reason, detail, this.#call.identity);
   }
 }
 

@@ -1,5 +1,6 @@
 import { cameraBudget } from "./budget.js";
 import { Health } from "./health.js";
+import { NetworkWatch } from "./network.js";
 import { Peer } from "./peer.js";
 import { Playback } from "./playback.js";
 import { Roster } from "./roster.js";
@@ -7,9 +8,10 @@ import { ScreenShare } from "./screen.js";
 import { Signaling } from "./signaling.js";
 
 /**
+ * @import { Identity } from "./api.js"
  * @import { EndReason } from "./signaling.js"
  * @import { LocalMedia } from "./media.js"
- * @import { RoomState, ServerMessage, Source } from "./protocol.js"
+ * @import { JoinRequest, RoomState, ServerMessage, Source } from "./protocol.js"
  */
 
 /**
@@ -24,6 +26,7 @@ import { Signaling } from "./signaling.js";
  * @property {(userIds: Set<string>) => void} onSpeaking
  * @property {(event: "joined" | "left", name: string) => void} onPerson
  * @property {(code: string, message: string, fatal: boolean) => void} onRefused the server refused what was offered
+ * @property {() => void} onReturn the page or the computer was away
  * @property {(reason: EndReason, detail: string) => void} onEnd
  */
 
@@ -31,7 +34,7 @@ import { Signaling } from "./signaling.js";
  * @typedef {object} CallOptions
  * @property {string} roomId
  * @property {string} name
- * @property {string | null} keptUserId who this tab was before a reload
+ * @property {Identity | null} kept who this tab was before a reload
  * @property {string | null} codec
  * @property {LocalMedia} media
  * @property {HTMLElement} speakers parent of the audio elements
@@ -39,6 +42,8 @@ import { Signaling } from "./signaling.js";
  */
 
 const SPEAKING_EVERY_MS = 200;
+/** A WebSocket that comes back within this while media flows is nobody's business. */
+const UNNOTICED_MS = 2_000;
 
 /** A call: signalling, the peer connection, the devices and the roster, each told what the others bring. */
 export class Call {
@@ -50,11 +55,23 @@ export class Call {
   playbackRefused = false;
   /** @type {Peer | null} */
   #peer = null;
-  /** @type {Health | null} */
-  #health = null;
+  #health = new Health({
+    onUnreachable: () => {
+      this.#unreachable = true;
+      this.#options.events.onChange();
+    },
+    onRestart: () => this.#restart(),
+    onRenew: () => this.renew(),
+    onRejoin: () => {
+      this.#disconnect();
+      this.#signaling.reconnect();
+    },
+  });
   #unreachable = false;
   #wasConnected = false;
   #joined = false;
+  /** When signalling was lost (performance.now()). */
+  #lostAt = -Infinity;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
   /** What the server was last told, by source. @type {Map<Source, boolean>} */
@@ -62,6 +79,7 @@ export class Call {
   #options;
   #signaling;
   #speakingTimer;
+  #network;
 
   /** @param {CallOptions} options */
   constructor(options) {
@@ -78,21 +96,36 @@ export class Call {
     });
     this.screen = new ScreenShare((stream) => this.#onScreen(stream));
     this.#speakingTimer = setInterval(() => this.#listen(), SPEAKING_EVERY_MS);
+    this.#network = new NetworkWatch({
+      onChange: () => this.#networkChanged(),
+      onReturn: () => this.#returned(),
+    });
   }
 
   start() {
-    this.#signaling.start(this.#options.keptUserId);
+    this.#signaling.start(this.#options.kept);
   }
 
   get userId() {
     return this.roster.selfId;
   }
 
+  /** To come back as the same participant. */
+  get identity() {
+    return this.#signaling.identity;
+  }
+
   /** @returns {Connection} */
   get connection() {
-    if (this.#joined && this.#peer?.connectionState === "connected") return "connected";
+    const signalling = this.#joined || performance.now() - this.#lostAt < UNNOTICED_MS;
+    if (signalling && this.mediaFlows) return "connected";
     if (this.#joined && this.#unreachable) return "unreachable";
     return this.#wasConnected || this.retryAt !== null ? "reconnecting" : "connecting";
+  }
+
+  /** Whatever the state of the signalling. */
+  get mediaFlows() {
+    return this.#peer?.connectionState === "connected";
   }
 
   /** Where the server awaits media, for the notice that it cannot be reached. */
@@ -107,7 +140,6 @@ export class Call {
   /** Give up the peer connection and make another. Without signalling the next room-state does this. */
   renew() {
     if (this.#joined) this.#connect();
-    else this.#disconnect();
     this.#options.events.onChange();
   }
 
@@ -145,16 +177,17 @@ export class Call {
   /** @param {string} userId */
   #onOpen(userId) {
     this.roster.selfId = userId;
-    this.#signaling.send({
-      type: "join",
-      user_id: userId,
-      user_name: this.#options.name,
-      delivery: "slots",
-    });
+    this.#signaling.send(this.#joinRequest());
+  }
+
+  /** @returns {JoinRequest} */
+  #joinRequest() {
+    return { type: "join", user_id: this.userId, user_name: this.#options.name, delivery: "slots" };
   }
 
   /** @param {number | null} dueAt */
   #onWaiting(dueAt) {
+    if (this.#joined) this.#lostAt = performance.now();
     this.#joined = false;
     this.retryAt = dueAt;
     this.#options.events.onChange();
@@ -183,6 +216,7 @@ export class Call {
    * @param {boolean} stranger the server gave us another id than the one that the connection was made with
    */
   #onRoomState(state, stranger) {
+    const again = this.#joined; // the answer to a probe: nothing is new
     this.#joined = true;
     this.retryAt = null;
     this.#iceServers = state.ice_servers;
@@ -190,13 +224,20 @@ export class Call {
     for (const track of this.roster.participants.get(this.userId)?.tracks.values() ?? []) {
       this.#toldMuted.set(track.source, track.muted);
     }
+    if (again) {
+      this.tellMuted();
+      return;
+    }
     // The server knows this connection as long as it knows its tracks; after a restart it knows neither.
     const known = this.#toldMuted.size > 0 && !stranger;
-    const alive = this.#peer && !["failed", "closed"].includes(this.#peer.connectionState);
-    if (this.#peer && alive && known) {
-      this.#peer.resume();
-      this.tellMuted();
-    } else this.#connect();
+    if (!this.#peer || !known) {
+      this.#connect();
+      return;
+    }
+    this.tellMuted();
+    if (this.mediaFlows) this.#peer.resume();
+    else if (this.#health.wasConnected) this.#health.restart();
+    else this.#connect();
   }
 
   /**
@@ -206,24 +247,39 @@ export class Call {
    */
   async #onError(code, message, request) {
     console.warn(`The server refused ${request ?? "a message"}: ${code}: ${message}`);
-    if (code === "internal") this.#health?.broken();
+    if (code === "internal") this.#health.broken();
     else if (request === "offer") await this.#peer?.handleRefusal(code, message);
+  }
+
+  /** Look for another way to the server, for media and, if it is dead, for signalling. */
+  #restart() {
+    this.#signaling.probe(this.#joinRequest());
+    this.#peer?.restartIce();
+    this.#options.events.onChange();
+  }
+
+  #networkChanged() {
+    this.#options.events.onReturn();
+    this.#signaling.probe(this.#joinRequest());
+    this.#health.restart();
+  }
+
+  /** The tab is looked at again: browsers stop a lot while it is not. */
+  #returned() {
+    this.#options.events.onReturn();
+    this.#signaling.probe(this.#joinRequest());
+    if (!this.mediaFlows) this.#health.restart();
+    void this.playback.resume();
   }
 
   /** Make a peer connection, in place of the one that there may be. */
   #connect() {
     this.#disconnect();
     const { media, events } = this.#options;
-    const health = new Health({
-      onUnreachable: () => {
-        this.#unreachable = true;
-        events.onChange();
-      },
-      onRenew: () => this.renew(),
-    });
+    this.#health.begin();
     const peer = new Peer(this.#iceServers, (message) => this.#signaling.send(message), {
       onState: (state) => {
-        health.update(state);
+        this.#health.update(state);
         if (state === "connected") {
           this.#wasConnected = true;
           this.#unreachable = false;
@@ -231,8 +287,9 @@ export class Call {
         }
         events.onChange();
       },
-      onNegotiated: () => {
-        health.negotiated();
+      onNegotiated: (restarted) => {
+        if (restarted && this.mediaFlows) this.#health.restarted();
+        else this.#health.negotiated();
         this.tellMuted();
         this.#applyBudget();
         events.onChange();
@@ -242,16 +299,16 @@ export class Call {
         events.onRefused(code, message, fatal);
       },
       onStalled: () => this.#signaling.reconnect(),
+      onStale: () => this.#health.broken(),
     });
     this.#peer = peer;
-    this.#health = health;
     this.#toldMuted.clear();
     peer.start(media.tracks.microphone, media.tracks.camera, { codec: this.#options.codec });
     if (this.screen.stream) peer.startScreen(this.screen.stream);
   }
 
   #disconnect() {
-    this.#health?.stop();
+    this.#health.stop();
     this.#peer?.close();
     this.#peer = null;
     this.playback.clear();
@@ -286,6 +343,19 @@ export class Call {
     return this.#peer?.receiver(mid) ?? null;
   }
 
+  /**
+   * @param {string} mid
+   * @returns {Source | null} what this tab sends there
+   */
+  sentSource(mid) {
+    return this.#peer?.sourceOf(mid) ?? null;
+  }
+
+  /** @returns {Promise<RTCStatsReport | null>} of the peer connection that there is now */
+  async stats() {
+    return (await this.#peer?.getStats()) ?? null;
+  }
+
   #listen() {
     const speaking = new Set();
     for (const mid of this.playback.speaking()) {
@@ -297,6 +367,7 @@ export class Call {
 
   #stop() {
     clearInterval(this.#speakingTimer);
+    this.#network.close();
     this.screen.stop();
     this.#disconnect();
     this.#joined = false;

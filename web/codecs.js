@@ -22,3 +22,13 @@ export function preferCodec(transceiver, name) {
   const rtx = codecs.filter(({ mimeType }) => mimeType.toLowerCase() === "video/rtx");
   if (wanted.length > 0) transceiver.setCodecPreferences([...wanted, ...rtx]);
 }
+
+/**
+ * Ask for lost sound to be sent again, both ways. Browsers do so for pictures only, unless both descriptions name it for
+ * Opus; a packet of sound costs little and mostly comes back before it is due.
+ * @param {string} sdp an offer of the browser's
+ * @returns {string}
+ */
+export function repairSound(sdp) {
+  return sdp.replace(/^a=rtpmap:(\d+) opus\/48000\/2\r\n(?!a=rtcp-fb:\1 nack\r\n)/gim, "$&a=rtcp-fb:$1 nack\r\n");
+}

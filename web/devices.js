@@ -5,8 +5,9 @@
 /**
  * Why there is no picture or sound of one's own.
  * denied: the person or a policy said no · not-found: no such device · busy: another program has it · insecure: the page
- * did not come over https · lost: unplugged or taken away · failed: anything else
- * @typedef {"denied" | "not-found" | "busy" | "insecure" | "lost" | "failed"} MediaProblem
+ * did not come over https · lost: unplugged or taken away · silenced: open, but the system lets nothing through (a phone
+ * call, a switch on the device, another program) · failed: anything else
+ * @typedef {"denied" | "not-found" | "busy" | "insecure" | "lost" | "silenced" | "failed"} MediaProblem
  */
 
 /**
@@ -67,6 +68,20 @@ export function cameraConstraints(deviceId, height) {
     height: { ideal: height },
     frameRate: { ideal: 30, max: 30 },
   };
+}
+
+/**
+ * Follow the permission for a device, where the browser tells about it.
+ * @param {Input} input
+ * @param {(state: PermissionState) => void} onChange
+ */
+export async function watchPermission(input, onChange) {
+  try {
+    const status = await navigator.permissions.query({ name: input });
+    status.onchange = () => onChange(status.state);
+  } catch (error) {
+    console.info("permissions:", error); // an older browser does not know these names
+  }
 }
 
 /** @returns {Promise<DeviceLists>} devices without an id (no permission yet) are left out */

@@ -8,6 +8,7 @@ import { showHome } from "./ui/home.js";
 import { Prejoin } from "./ui/prejoin.js";
 
 /**
+ * @import { Identity } from "./api.js"
  * @import { Ending } from "./ui/end.js"
  */
 
@@ -17,12 +18,14 @@ import { Prejoin } from "./ui/prejoin.js";
  * What tests and style sheets may rely on in the page (query parameters: see settings.js):
  *   #app[data-state=home|prejoin|call|ended|error]
  *   #app[data-connection=connecting|connected|reconnecting|unreachable]   in the call
+ *   #app[data-media=flows|none]   in the call
  *   #app[data-ending=left|replaced|room-full|server-full|invalid|refused|unsupported]   after it
  *   [data-participant=USER_ID][data-source=camera|screen]   a tile: [data-muted=true|false], [data-camera=on|off],
- *     [data-video=playing|none], [data-speaking=true|false], [data-online=true|false], the name in .tile-name; the
- *     participant's own tiles have the class tile-local
+ *     [data-video=playing|none], [data-speaking=true|false], [data-online=true|false], [data-problem=none|codec], the
+ *     name in .tile-name; the participant's own tiles have the class tile-local
  *   #new-call #code #enter-code   #name #join   #toggle-microphone #toggle-camera (aria-pressed: on)
  *   #share-screen (aria-pressed: shared) #copy-link #settings #leave   #again
+ *   #show-statistics #statistics   in it [data-stats-track="USER_ID/SOURCE"], in these [data-stat=NAME] (names: stats.js)
  *   [data-notice=reconnecting|unreachable|playback|refused|screen|device|problem-both|problem-camera|problem-microphone]
  */
 
@@ -45,7 +48,7 @@ function enter(room) {
   const name = query.name ?? kept?.name ?? loadPreferences().name;
   if (kept || query.joinNow) {
     void media.start();
-    call(room, name || t("name.guest"), kept?.userId ?? null, media);
+    call(room, name || t("name.guest"), kept?.identity ?? null, media);
     return;
   }
   const { speakerId } = loadPreferences();
@@ -64,22 +67,22 @@ function enter(room) {
 /**
  * @param {string} room
  * @param {string} name
- * @param {string | null} keptUserId
+ * @param {Identity | null} kept
  * @param {LocalMedia} media
  */
-function call(room, name, keptUserId, media) {
+function call(room, name, kept, media) {
   new CallScreen({
     root,
     roomId: room,
     name,
-    keptUserId,
+    kept,
     codec: query.codec,
     media,
-    onEnd: (reason, detail, userId) => {
+    onEnd: (reason, detail, identity) => {
       media.close();
       // Taken over by another tab: this one may take it back, as the same participant.
-      const sameUserId = reason === "replaced" ? userId : null;
-      end(reason, detail, () => again(room, name, sameUserId, media.options));
+      const same = reason === "replaced" ? identity : null;
+      end(reason, detail, () => again(room, name, same, media.options));
     },
   });
 }
@@ -88,14 +91,14 @@ function call(room, name, keptUserId, media) {
  * Join once more, with microphone and camera as they were.
  * @param {string} room
  * @param {string} name
- * @param {string | null} keptUserId
+ * @param {Identity | null} kept
  * @param {{ microphoneOn: boolean, cameraOn: boolean }} before
  */
-function again(room, name, keptUserId, before) {
+function again(room, name, kept, before) {
   const media = openMedia(before);
   void media.start();
   delete root.dataset.ending;
-  call(room, name, keptUserId, media);
+  call(room, name, kept, media);
 }
 
 /** @param {{ microphoneOn: boolean, cameraOn: boolean } | null} kept */

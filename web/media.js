@@ -1,4 +1,4 @@
-import { cameraConstraints, canCapture, listDevices, microphoneConstraints, problemOf } from "./devices.js";
+import { cameraConstraints, canCapture, listDevices, microphoneConstraints, problemOf, watchPermission } from "./devices.js";
 
 /**
  * @import { DeviceLists, Input, MediaProblem } from "./devices.js"
@@ -9,6 +9,7 @@ import { cameraConstraints, canCapture, listDevices, microphoneConstraints, prob
  * @property {(input: Input) => void} onTrack another track, or none, is to be sent from now on
  * @property {() => void} onChange something to show has changed: on, problem, devices
  * @property {(device: MediaDeviceInfo) => void} onNewDevice a microphone was plugged in
+ * @property {(input: Input, name: string) => void} onReplaced a device ended by itself; this one took its place
  */
 
 /**
@@ -21,6 +22,9 @@ import { cameraConstraints, canCapture, listDevices, microphoneConstraints, prob
  * @property {number} cameraHeight lines
  */
 
+/** The system mutes a device for a moment now and then (a tab that opens it, a lid that moves); this is no moment. */
+const SILENCED_MS = 2_000;
+
 /** One's own microphone and camera. The camera is released while it is off (its light goes out), the microphone is kept. */
 export class LocalMedia {
   /** @type {Record<Input, MediaStreamTrack | null>} */
@@ -32,7 +36,7 @@ export class LocalMedia {
   /** The browser is asking the person for permission. */
   asking = false;
   /** @type {MediaListener} */
-  listener = { onTrack() {}, onChange() {}, onNewDevice() {} };
+  listener = { onTrack() {}, onChange() {}, onNewDevice() {}, onReplaced() {} };
   options;
   /** Opening and closing devices one after the other: quick toggles must not overtake each other. */
   #queue = Promise.resolve();
@@ -41,7 +45,11 @@ export class LocalMedia {
   /** @param {MediaOptions} options */
   constructor(options) {
     this.options = options;
-    if (canCapture()) navigator.mediaDevices.addEventListener("devicechange", this.#onDeviceChange);
+    if (!canCapture()) return;
+    navigator.mediaDevices.addEventListener("devicechange", this.#onDeviceChange);
+    for (const input of /** @type {Input[]} */ (["microphone", "camera"])) {
+      void watchPermission(input, (state) => this.#onPermission(input, state));
+    }
   }
 
   /** Open what is to be on and is not. Both are asked for at once, so that the browser asks the person once. */
@@ -95,6 +103,25 @@ export class LocalMedia {
       this.#drop(input);
       await this.#open(input);
     });
+  }
+
+  /**
+   * Open a device that failed, or fell silent, and have it on.
+   * @param {Input} input
+   */
+  restart(input) {
+    if (input === "microphone") this.options.microphoneOn = true;
+    else this.options.cameraOn = true;
+    return this.#enqueue(async () => {
+      this.#drop(input);
+      await this.#open(input);
+    });
+  }
+
+  /** @param {boolean} silent the microphone gives nothing at all, as if the system had muted it; or gives sound again */
+  reportSilence(silent) {
+    const track = this.tracks.microphone;
+    if (track && this.isOn("microphone")) this.#setSilenced("microphone", silent || track.muted);
   }
 
   async refreshDevices() {
@@ -182,6 +209,9 @@ export class LocalMedia {
       return;
     }
     track.onended = () => void this.#lost(input, track);
+    track.onmute = () => setTimeout(() => this.#showMute(input, track), SILENCED_MS);
+    track.onunmute = () => this.#showMute(input, track);
+    if (track.muted) track.onmute(new Event("mute"));
     this.listener.onTrack(input);
     this.listener.onChange();
   }
@@ -201,9 +231,10 @@ export class LocalMedia {
   #drop(input) {
     const track = this.tracks[input];
     if (!track) return;
-    track.onended = null;
+    track.onended = track.onmute = track.onunmute = null;
     track.stop();
     this.tracks[input] = null;
+    if (this.problems[input] === "silenced") this.problems[input] = null;
     this.listener.onTrack(input);
   }
 
@@ -218,8 +249,46 @@ export class LocalMedia {
       const wasOn = this.isOn(input);
       this.#drop(input);
       if (wasOn) await this.#open(input);
-      if (!this.tracks[input]) this.#fail(input, "lost");
+      const next = this.tracks[input];
+      if (next) this.listener.onReplaced(input, next.label);
+      else if (this.problems[input] !== "denied") this.#fail(input, "lost");
     });
+  }
+
+  /**
+   * The system muted a device, or let it go again.
+   * @param {Input} input
+   * @param {MediaStreamTrack} track
+   */
+  #showMute(input, track) {
+    if (this.tracks[input] === track) this.#setSilenced(input, track.muted);
+  }
+
+  /**
+   * @param {Input} input
+   * @param {boolean} silenced
+   */
+  #setSilenced(input, silenced) {
+    const before = this.problems[input];
+    if (silenced) this.problems[input] ??= "silenced";
+    else if (before === "silenced") this.problems[input] = null;
+    if (this.problems[input] !== before) this.listener.onChange();
+  }
+
+  /**
+   * @param {Input} input
+   * @param {PermissionState} state
+   */
+  #onPermission(input, state) {
+    if (this.#closed) return;
+    if (state === "denied" && this.tracks[input]) {
+      // Some browsers let a track run on, black and silent.
+      void this.#enqueue(async () => {
+        this.#drop(input);
+        this.#fail(input, "denied");
+      });
+    }
+    void this.refreshDevices();
   }
 
   #onDeviceChange = async () => {

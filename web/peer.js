@@ -1,5 +1,5 @@
 import { SERVER_ID } from "./protocol.js";
-import { preferCodec, trimCodecs } from "./codecs.js";
+import { preferCodec, repairSound, trimCodecs } from "./codecs.js";
 
 /**
  * @import { AnswerRequest, OfferRequest, Source } from "./protocol.js"
@@ -18,9 +18,10 @@ const SCREEN_BITRATE = 2_500_000;
 /**
  * @typedef {object} PeerListener
  * @property {(state: RTCPeerConnectionState) => void} onState
- * @property {() => void} onNegotiated what was offered last is agreed
+ * @property {(restarted: boolean) => void} onNegotiated what was offered last is agreed; an ICE restart was in it
  * @property {(code: string, message: string, fatal: boolean) => void} onRefused the server refused an offer; fatal: the first
  * @property {() => void} onStalled an offer stays without an answer
+ * @property {() => void} onStale the server cannot go on with this connection: another one has to take its place
  */
 
 /**
@@ -38,6 +39,8 @@ export class Peer {
   #stream = new MediaStream();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #answerTimer;
+  /** The offer that is on its way, or the next one, restarts ICE. */
+  #restarting = false;
 
   /**
    * @param {RTCIceServer[]} iceServers
@@ -88,6 +91,18 @@ export class Peer {
   /** @returns {Source[]} what the server was or is being told to expect */
   get sources() {
     return [...this.#sending].filter(([, t]) => t.direction === "sendonly").map(([source]) => source);
+  }
+
+  /**
+   * @param {string} mid
+   * @returns {Source | null} what is sent there
+   */
+  sourceOf(mid) {
+    return [...this.#sending].find(([, transceiver]) => transceiver.mid === mid)?.[0] ?? null;
+  }
+
+  getStats() {
+    return this.#pc.getStats();
   }
 
   /**
@@ -154,7 +169,9 @@ export class Peer {
       ignoreWhenClosed(error);
       return;
     }
-    this.#listener.onNegotiated();
+    const restarted = this.#restarting;
+    this.#restarting = false;
+    this.#listener.onNegotiated(restarted);
   }
 
   /**
@@ -171,6 +188,10 @@ export class Peer {
       this.#listener.onRefused(code, message, true);
       return;
     }
+    if (this.#restarting) {
+      this.#listener.onStale();
+      return;
+    }
     // Withdrawn before the rollback, so that what the browser offers after it is what the server accepted before.
     this.stopScreen();
     for (const [source, transceiver] of this.#sending) {
@@ -185,6 +206,14 @@ export class Peer {
   /** A new WebSocket took over: an offer without an answer may never have arrived. */
   resume() {
     if (this.#pc.signalingState === "have-local-offer") this.#sendOffer();
+  }
+
+  /** Look for another path; media goes on over the old one as long as that works. */
+  restartIce() {
+    this.resume();
+    if (this.#restarting) return;
+    this.#restarting = true;
+    this.#pc.restartIce();
   }
 
   /** @returns {string} where the server awaits media, as its description says: "192.0.2.1:40000" */
@@ -225,13 +254,15 @@ export class Peer {
 
   async #offer() {
     try {
-      await this.#pc.setLocalDescription();
+      const { sdp = "" } = await this.#pc.createOffer();
+      // A server's offer may have come in meanwhile; then it is answered, and this event fires again.
+      if (this.#pc.signalingState !== "stable") return;
+      await this.#pc.setLocalDescription({ type: "offer", sdp: repairSound(sdp) });
     } catch (error) {
       ignoreWhenClosed(error);
       return;
     }
-    // A server's offer may have come in meanwhile; then it is answered, and this event fires again.
-    if (this.#pc.signalingState === "have-local-offer") this.#sendOffer();
+    this.resume();
   }
 
   #sendOffer() {

@@ -53,7 +53,8 @@ export class Playback {
   /** Try again what the browser refused: to be called from a click. */
   async resume() {
     this.#onRefused(false);
-    await Promise.all([...this.#playing.values()].map(({ element }) => this.#start(element)));
+    const paused = [...this.#playing.values()].filter(({ element, shown }) => shown !== null && element.paused);
+    await Promise.all(paused.map(({ element }) => this.#start(element)));
   }
 
   /** @param {string} deviceId of the loudspeaker; "" is the system's */

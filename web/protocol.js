@@ -16,6 +16,8 @@ export const CloseCode = Object.freeze({
   UNKNOWN_PARTICIPANT: 4004,
   /** Too many messages. */
   RATE_LIMITED: 4005,
+  /** The server does not take this client for the user that it names: join again, as another one. */
+  INVALID_SECRET: 4006,
 });
 
 /** @typedef {"camera" | "microphone" | "screen" | "screen-audio"} Source */
@@ -56,7 +58,11 @@ export const CloseCode = Object.freeze({
 /** @typedef {{ type: "track-muted", user_id: string, track_id: string, muted: boolean }} TrackMuted */
 /** @typedef {{ type: "slots", changes: SlotChange[] }} Slots */
 /** @typedef {{ type: "offer" | "answer", from: string, sdp: string }} Description */
-/** @typedef {{ type: "error", code: string, message: string, request: string | null }} ErrorMessage */
+/**
+ * The last two only where it is about a track: `codec-unsupported`.
+ * @typedef {{ type: "error", code: string, message: string, request: string | null, user_id?: string, track_id?: string }}
+ *   ErrorMessage
+ */
 
 /**
  * @typedef {RoomState | UserJoined | UserLeft | TrackPublished | TrackUnpublished | TrackMuted | Slots | Description
@@ -80,6 +86,8 @@ const isObject = (value) => typeof value === "object" && value !== null && !Arra
 const isString = (value) => typeof value === "string";
 /** @param {unknown} value */
 const isStringOrNull = (value) => value === null || isString(value);
+/** @param {unknown} value */
+const isStringOrMissing = (value) => value === undefined || isString(value);
 /** @param {unknown} value */
 const isBoolean = (value) => typeof value === "boolean";
 /** @param {unknown} value */
@@ -123,7 +131,12 @@ const CHECKS = {
   slots: (m) => Array.isArray(m.changes) && m.changes.every(isSlotChange),
   offer: (m) => isString(m.from) && isString(m.sdp),
   answer: (m) => isString(m.from) && isString(m.sdp),
-  error: (m) => isString(m.code) && isString(m.message) && (m.request === undefined || isStringOrNull(m.request)),
+  error: (m) =>
+    isString(m.code) &&
+    isString(m.message) &&
+    (m.request === undefined || isStringOrNull(m.request)) &&
+    isStringOrMissing(m.user_id) &&
+    isStringOrMissing(m.track_id),
 };
 
 /**

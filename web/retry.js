@@ -1,15 +1,17 @@
 /** When to try again: exponential with jitter, so that a restarted server is not met by everybody at once. */
 
 const FIRST_DELAY_MS = 500;
-const LONGEST_DELAY_MS = 10_000;
+/** What somebody asked to be spared gets this much more, in parts of it: those who were asked together come apart. */
+const SPREAD = 0.5;
 
 /**
  * @param {number} attempt 0 for the first
+ * @param {number} longestMs
  * @param {number} random 0 to 1
  * @returns {number} milliseconds, between half of the step and all of it
  */
-export function retryDelayMs(attempt, random) {
-  const step = Math.min(LONGEST_DELAY_MS, FIRST_DELAY_MS * 2 ** Math.min(attempt, 10));
+export function retryDelayMs(attempt, longestMs, random) {
+  const step = Math.min(longestMs, FIRST_DELAY_MS * 2 ** Math.min(attempt, 10));
   return step * (0.5 + random / 2);
 }
 
@@ -20,6 +22,17 @@ export class Retry {
   #timer;
   /** @type {(() => void) | null} */
   #action = null;
+  #longestMs;
+
+  /** @param {number} longestMs the pauses grow up to this */
+  constructor(longestMs) {
+    this.#longestMs = longestMs;
+  }
+
+  /** How often it was tried since it last worked. */
+  get attempts() {
+    return this.#attempt;
+  }
 
   /**
    * @param {() => void} action
@@ -28,7 +41,10 @@ export class Retry {
    */
   schedule(action, atLeastMs = 0) {
     this.cancel();
-    const delay = Math.max(atLeastMs, retryDelayMs(this.#attempt++, Math.random()));
+    const delay = Math.max(
+      atLeastMs * (1 + SPREAD * Math.random()),
+      retryDelayMs(this.#attempt++, this.#longestMs, Math.random()),
+    );
     this.#action = action;
     this.#timer = setTimeout(() => this.now(), delay);
     return performance.now() + delay;

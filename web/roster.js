@@ -17,6 +17,8 @@ export class Roster {
   participants = new Map();
   /** @type {Map<string, SlotChange>} by mid; free slots are not in it */
   slots = new Map();
+  /** Tracks in a codec that this browser does not have: "user_id/track_id". @type {Set<string>} */
+  #unsupported = new Set();
 
   /** @param {RoomState} state */
   reset(state) {
@@ -37,6 +39,7 @@ export class Roster {
   /** A new connection has new slots. */
   clearSlots() {
     this.slots.clear();
+    this.#unsupported.clear();
   }
 
   /** @param {ServerMessage} message any; those that do not concern the roster change nothing */
@@ -59,6 +62,10 @@ export class Roster {
       }
       case "track-unpublished":
         this.participants.get(message.user_id)?.tracks.delete(message.track_id);
+        this.#unsupported.delete(`${message.user_id}/${message.track_id}`);
+        break;
+      case "error":
+        if (message.code === "codec-unsupported") this.#unsupported.add(`${message.user_id}/${message.track_id}`);
         break;
       case "track-muted": {
         const tracks = this.participants.get(message.user_id)?.tracks;
@@ -86,6 +93,15 @@ export class Roster {
       if (slot.user_id === userId && slot.track_id === trackId) return mid;
     }
     return null;
+  }
+
+  /**
+   * @param {string} userId
+   * @param {string} trackId
+   * @returns {boolean} whether the server told that this browser has no codec for it
+   */
+  isUnsupported(userId, trackId) {
+    return this.#unsupported.has(`${userId}/${trackId}`);
   }
 
   /**

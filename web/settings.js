@@ -33,11 +33,13 @@ const RESUME_WITHIN_MS = 60_000;
 /**
  * @typedef {object} KeptCall
  * @property {string} roomId
- * @property {string} userId
+ * @property {Identity} identity
  * @property {string} name
  * @property {boolean} microphoneOn
  * @property {boolean} cameraOn
  */
+
+/** @import { Identity } from "./api.js" */
 
 /** @type {Preferences} */
 const DEFAULTS = {
@@ -75,14 +77,17 @@ export function savePreferences(changes) {
 export function loadCall(roomId) {
   const kept = read(sessionStorageOrNull(), CALL_KEY);
   const fresh = typeof kept.seenAt === "number" && Date.now() - kept.seenAt < RESUME_WITHIN_MS;
-  const { userId, name } = kept;
+  const { userId, secret, name } = kept;
   if (!fresh || kept.roomId !== roomId || typeof userId !== "string" || typeof name !== "string") return null;
-  return { roomId, userId, name, microphoneOn: kept.microphoneOn === true, cameraOn: kept.cameraOn === true };
+  const identity = { userId, secret: typeof secret === "string" ? secret : null };
+  return { roomId, identity, name, microphoneOn: kept.microphoneOn === true, cameraOn: kept.cameraOn === true };
 }
 
 /** @param {KeptCall | null} call null: this tab is in no call any more */
 export function saveCall(call) {
-  write(sessionStorageOrNull(), CALL_KEY, call ? { ...call, seenAt: Date.now() } : {});
+  if (!call) return write(sessionStorageOrNull(), CALL_KEY, {});
+  const { identity, ...rest } = call;
+  write(sessionStorageOrNull(), CALL_KEY, { ...rest, ...identity, seenAt: Date.now() });
 }
 
 /**

@@ -3,11 +3,16 @@ import { CloseCode, parseServerMessage } from "./protocol.js";
 import { Retry } from "./retry.js";
 
 /**
+ * @import { Identity } from "./api.js"
  * @import { ClientMessage, ServerMessage } from "./protocol.js"
  */
 
 /** A WebSocket that is still connecting after this long will not connect: some firewalls drop silently. */
-const OPENING_MS = 10_000;
+const OPENING_MS = 5_000;
+/** The server answers within milliseconds; what is silent for so long after a question is a dead connection. */
+const SILENCE_MS = 3_000;
+/** A server that is back is found within this and the time that joining takes, by everybody at another moment. */
+const LONGEST_RETRY_MS = 4_000;
 /** The server asked for less: a breath before the next attempt. */
 const RATE_LIMITED_MS = 5_000;
 
@@ -32,13 +37,15 @@ export class Signaling {
   #roomId;
   #userName;
   #listener;
-  #retry = new Retry();
-  /** @type {string | null} */
-  #userId = null;
+  #retry = new Retry(LONGEST_RETRY_MS);
+  /** @type {Identity | null} */
+  #identity = null;
   /** The server did know this user: forgetting it is a matter of its restart, or of time, and not of an endless loop. */
   #wasKnown = false;
   /** @type {WebSocket | null} */
   #socket = null;
+  /** @type {ReturnType<typeof setTimeout> | undefined} runs while a question waits for its answer */
+  #silence;
   #closed = false;
 
   /**
@@ -50,14 +57,18 @@ export class Signaling {
     this.#roomId = roomId;
     this.#userName = userName;
     this.#listener = listener;
-    window.addEventListener("online", this.#onOnline);
   }
 
-  /** @param {string | null} keptUserId the user that this tab was before a reload */
-  start(keptUserId) {
-    this.#userId = keptUserId;
-    this.#wasKnown = keptUserId !== null;
+  /** @param {Identity | null} kept who this tab was before a reload */
+  start(kept) {
+    this.#identity = kept;
+    this.#wasKnown = kept !== null;
     this.#connect();
+  }
+
+  /** Who this tab is; null while it is not a member. */
+  get identity() {
+    return this.#identity;
   }
 
   get isOpen() {
@@ -73,6 +84,18 @@ export class Signaling {
     this.#retry.now();
   }
 
+  /**
+   * Find out whether the connection still works, of which browsers say nothing for minutes when a network goes away.
+   * @param {ClientMessage} question that the server answers at once
+   */
+  probe(question) {
+    const socket = this.#socket;
+    if (!socket) this.retryNow();
+    if (!socket || !this.isOpen || this.#silence !== undefined) return;
+    this.send(question);
+    this.#silence = setTimeout(() => this.#lose(socket, 0), SILENCE_MS);
+  }
+
   /** The connection looks alive and is not: drop it and open another. */
   reconnect() {
     if (this.#socket) this.#lose(this.#socket, 0);
@@ -82,25 +105,22 @@ export class Signaling {
   close() {
     this.#closed = true;
     this.#retry.cancel();
-    window.removeEventListener("online", this.#onOnline);
     this.#detach()?.close(1000);
   }
 
   /** Say goodbye and stop. */
   async leave() {
-    const userId = this.#userId;
+    const identity = this.#identity;
     this.close();
-    if (userId === null) return;
+    if (identity === null) return;
     // Nobody waits for the outcome: a server that cannot be reached lets the grace time decide.
-    await leaveRoom(this.#roomId, userId).catch((error) => console.info("leave:", error.message));
+    await leaveRoom(this.#roomId, identity).catch((error) => console.info("leave:", error.message));
   }
-
-  #onOnline = () => this.#retry.now();
 
   #connect() {
     this.#listener.onWaiting(null);
-    if (this.#userId === null) void this.#join();
-    else this.#open(this.#userId);
+    if (this.#identity === null) void this.#join();
+    else this.#open(this.#identity);
   }
 
   /** @param {number} [atLeastMs] */
@@ -111,15 +131,15 @@ export class Signaling {
 
   async #join() {
     try {
-      const joined = await joinRoom(this.#roomId, this.#userName);
+      const identity = await joinRoom(this.#roomId, this.#userName);
       if (this.#closed) {
         // Left while joining: the answer is late, the goodbye is still owed.
-        await leaveRoom(this.#roomId, joined.user_id).catch(() => undefined);
+        await leaveRoom(this.#roomId, identity).catch(() => undefined);
         return;
       }
-      this.#userId = joined.user_id;
+      this.#identity = identity;
       this.#wasKnown = false;
-      this.#open(joined.user_id);
+      this.#open(identity);
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (this.#closed) return;
@@ -129,12 +149,13 @@ export class Signaling {
     }
   }
 
-  /** @param {string} userId */
-  #open(userId) {
+  /** @param {Identity} identity */
+  #open({ userId, secret }) {
     const url = new URL("/ws", location.href);
     url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
     url.searchParams.set("room_id", this.#roomId);
     url.searchParams.set("user_id", userId);
+    if (secret !== null) url.searchParams.set("secret", secret);
     const socket = new WebSocket(url);
     this.#socket = socket;
     const opening = setTimeout(() => this.#lose(socket, 0), OPENING_MS);
@@ -145,6 +166,7 @@ export class Signaling {
     socket.onmessage = (event) => {
       this.#retry.reset();
       this.#wasKnown = true;
+      this.#hear();
       const message = parseServerMessage(event.data);
       if (message) this.#listener.onMessage(message);
     };
@@ -164,13 +186,19 @@ export class Signaling {
     if (code === CloseCode.REPLACED) return this.#end("replaced", "");
     if (code === CloseCode.LEFT) return this.#end("left", "");
     if (code === CloseCode.UNKNOWN_PARTICIPANT) {
-      this.#userId = null;
+      this.#identity = null;
       if (this.#wasKnown) this.#retry.reset(); // the server is there: join again without a long wait
     }
     this.#again(code === CloseCode.RATE_LIMITED ? RATE_LIMITED_MS : 0);
   }
 
+  #hear() {
+    clearTimeout(this.#silence);
+    this.#silence = undefined;
+  }
+
   #detach() {
+    this.#hear();
     const socket = this.#socket;
     this.#socket = null;
     if (socket) socket.onopen = socket.onmessage = socket.onclose = null;

@@ -61,6 +61,7 @@ export function buildTiles(call, media, pictures) {
     isMain: true,
     muted: !media.isOn("microphone"),
     cameraOn,
+    unsupported: false,
     video: pictures.show("camera", cameraOn ? media.tracks.camera : null),
   });
   const screen = pictures.show("screen", call.screen.stream?.getVideoTracks()[0] ?? null);
@@ -72,6 +73,7 @@ export function buildTiles(call, media, pictures) {
       isMain: false,
       muted: false,
       cameraOn: true,
+      unsupported: false,
       video: screen,
     });
   }
@@ -99,6 +101,7 @@ function remoteTiles(call, participant) {
       isMain: true,
       muted: microphones.every(({ muted }) => muted),
       cameraOn: camera !== undefined && !camera.muted,
+      unsupported: camera !== undefined && !camera.muted && call.roster.isUnsupported(userId, camera.track_id),
       video: camera ? playPicture(call, userId, camera.track_id, camera.muted) : null,
     },
   ];
@@ -111,6 +114,7 @@ function remoteTiles(call, participant) {
       isMain: false,
       muted: false,
       cameraOn: !muted,
+      unsupported: !muted && call.roster.isUnsupported(userId, track_id),
       video: playPicture(call, userId, track_id, muted),
     });
   }

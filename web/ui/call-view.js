@@ -6,11 +6,13 @@ import { Notices } from "./notices.js";
 import { settingsDialog } from "./settings-dialog.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Stage } from "./stage.js";
+import { StatsPanel } from "./stats-panel.js";
 import { inputToggle, screenToggle } from "./toggles.js";
 
 /**
  * @import { Connection } from "../call.js"
  * @import { LocalMedia } from "../media.js"
+ * @import { CallValues } from "../stats.js"
  * @import { TileModel } from "./tile.js"
  */
 
@@ -21,15 +23,16 @@ const COPIED_MS = 2_000;
  * @property {() => void} onScreen share the screen, or stop
  * @property {() => void} onLeave
  * @property {(deviceId: string) => void} onSpeaker
+ * @property {() => Promise<CallValues>} readStatistics
  * @property {() => void} onInputFailed microphone or camera was to be turned on and could not
  */
 
 /**
  * @typedef {object} CallModel
- * @property {Connection} connection
  * @property {number} people
  * @property {TileModel[]} tiles
  * @property {boolean} sharing
+ * @property {boolean} mediaFlows
  */
 
 /** The call's page: a bar above, the stage, the controls below. Shows a model, knows nothing of connections. */
@@ -41,6 +44,7 @@ export class CallView {
   #media;
   #stage;
   #settings;
+  #statistics;
   #microphone;
   #camera;
   #screen;
@@ -60,7 +64,8 @@ export class CallView {
     this.#root = root;
     this.#media = media;
     this.#stage = new Stage(invitation());
-    this.#settings = settingsDialog(media, listener.onSpeaker);
+    this.#statistics = new StatsPanel(listener.readStatistics);
+    this.#settings = settingsDialog(media, listener.onSpeaker, () => this.#statistics.toggle());
     this.#microphone = inputToggle("microphone", media, listener.onInputFailed);
     this.#camera = inputToggle("camera", media, listener.onInputFailed);
     this.#screen = screenToggle(listener.onScreen);
@@ -70,6 +75,7 @@ export class CallView {
       s: () => this.#screen?.element.click(),
       c: () => void this.#copy(),
       d: () => this.#settings.open(),
+      i: () => this.#statistics.toggle(),
     });
     root.dataset.state = "call";
     root.dataset.connection = "connecting";
@@ -78,7 +84,7 @@ export class CallView {
         "div",
         { class: "call" },
         this.#bar(roomId),
-        h("main", { class: "call-main" }, this.#stage.element, this.notices.element),
+        h("main", { class: "call-main" }, this.#stage.element, this.notices.element, this.#statistics.element),
         this.#controls(listener),
         this.#settings.element,
         this.speakers,
@@ -87,9 +93,8 @@ export class CallView {
   }
 
   /** @param {CallModel} model */
-  update({ connection, people, tiles, sharing }) {
-    setData(this.#root, "connection", connection);
-    setText(this.#connection, "text", `connection.${connection}`);
+  update({ people, tiles, sharing, mediaFlows }) {
+    setData(this.#root, "media", mediaFlows ? "flows" : "none");
     setText(this.#people, "text", "call.people", { count: people });
     const { problems } = this.#media;
     this.#microphone.update(this.#media.isOn("microphone"), problems.microphone !== null);
@@ -99,6 +104,12 @@ export class CallView {
     this.#stage.update(tiles);
   }
 
+  /** @param {Connection} connection */
+  setConnection(connection) {
+    setData(this.#root, "connection", connection);
+    setText(this.#connection, "text", `connection.${connection}`);
+  }
+
   /** @param {Set<string>} userIds */
   setSpeaking(userIds) {
     this.#stage.setSpeaking(userIds);
@@ -106,7 +117,9 @@ export class CallView {
 
   close() {
     this.#stopShortcuts();
+    this.#statistics.close();
     delete this.#root.dataset.connection;
+    delete this.#root.dataset.media;
     this.#root.replaceChildren();
   }
 

@@ -90,7 +90,12 @@ export class Prejoin {
         ),
       ),
     );
-    media.listener = { onTrack: () => this.update(), onChange: () => this.update(), onNewDevice: () => undefined };
+    media.listener = {
+      onTrack: () => this.update(),
+      onChange: () => this.update(),
+      onNewDevice: () => undefined,
+      onReplaced: () => undefined,
+    };
     window.addEventListener("languagechosen", this.#onLanguage);
     this.update();
     void media.start();

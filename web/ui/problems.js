@@ -3,7 +3,13 @@
  * @import { LocalMedia } from "../media.js"
  */
 
-/** @typedef {{ input: "both" | "camera" | "microphone", title: Key, text: Key }} ShownProblem */
+/**
+ * @typedef {object} ShownProblem
+ * @property {"both" | "camera" | "microphone"} input
+ * @property {Key} title
+ * @property {Key} text
+ * @property {Key} restart what the button says that tries again
+ */
 
 /**
  * What to say about the devices that do not work; one sentence for both where the reason is the same.
@@ -13,13 +19,15 @@
 export function shownProblems(media) {
   const { camera, microphone } = media.problems;
   if (camera && camera === microphone) {
-    return [{ input: "both", title: `problem.both.${camera}`, text: `problem.${camera}.text` }];
+    const text = /** @type {const} */ (`problem.${camera}.text`);
+    return [{ input: "both", title: `problem.both.${camera}`, text, restart: "notice.restart.both" }];
   }
   /** @type {ShownProblem[]} */
   const problems = [];
-  if (camera) problems.push({ input: "camera", title: `problem.camera.${camera}`, text: `problem.${camera}.text` });
-  if (microphone) {
-    problems.push({ input: "microphone", title: `problem.microphone.${microphone}`, text: `problem.${microphone}.text` });
+  for (const [input, problem] of /** @type {const} */ ([["camera", camera], ["microphone", microphone]])) {
+    if (!problem) continue;
+    const text = /** @type {const} */ (`problem.${problem}.text`);
+    problems.push({ input, title: `problem.${input}.${problem}`, text, restart: `notice.restart.${input}` });
   }
   return problems;
 }

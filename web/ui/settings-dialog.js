@@ -20,17 +20,20 @@ const SHORTCUTS = [
   ["S", "control.screen"],
   ["C", "control.copy"],
   ["D", "control.settings"],
+  ["I", "stats.title"],
 ];
 
 /**
  * Devices, sound, picture, language, appearance and the list of shortcuts, during a call.
  * @param {LocalMedia} media
  * @param {(deviceId: string) => void} onSpeaker
+ * @param {() => void} onStatistics show the panel of numbers, or hide it
  * @returns {{ element: HTMLDialogElement, open: () => void, update: () => void }}
  */
-export function settingsDialog(media, onSpeaker) {
+export function settingsDialog(media, onSpeaker, onStatistics) {
   const devices = deviceChoice(media, loadPreferences().speakerId, onSpeaker);
   const close = h("button", { class: "icon-button", type: "button", label: "settings.close" }, icon("close"));
+  const statistics = h("button", { class: "button button-small settings-more", id: "show-statistics", type: "button", t: "stats.show" });
   const element = h(
     "dialog",
     { class: "dialog", "aria-labelledby": "settings-title" },
@@ -41,9 +44,14 @@ export function settingsDialog(media, onSpeaker) {
       section("settings.devices", devices.element, originalSound(media), quality(media)),
       section("settings.appearance", row("settings.language", languageChoice()), row("settings.theme", themeChoice())),
       section("settings.shortcuts", shortcuts()),
+      section("stats.title", statistics),
     ),
   );
   close.onclick = () => element.close();
+  statistics.onclick = () => {
+    element.close();
+    onStatistics();
+  };
   // A click on the backdrop lands on the dialog itself, one on its content does not.
   element.addEventListener("click", (event) => {
     if (event.target === element) element.close();

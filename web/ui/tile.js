@@ -14,6 +14,7 @@ import { icon, setIcon } from "./icons.js";
  * @property {boolean} muted
  * @property {boolean} cameraOn
  * @property {boolean} online
+ * @property {boolean} unsupported this browser has no codec for the picture
  * @property {HTMLVideoElement | null} video
  */
 
@@ -33,6 +34,7 @@ export class Tile {
   #avatar = h("span", { class: "avatar", "aria-hidden": "true" });
   #name = h("span", { class: "tile-name" });
   #what = h("span", { class: "tile-what" });
+  #problem = h("p", { class: "tile-problem", t: "call.unsupported", hidden: true });
   #enlargeIcon = icon("enlarge");
   #enlarge;
 
@@ -54,7 +56,7 @@ export class Tile {
       this.#name,
       this.#what,
     );
-    this.element = h("div", { class: "tile", role: "group" }, this.#avatar, bar, this.#enlarge);
+    this.element = h("div", { class: "tile", role: "group" }, this.#avatar, this.#problem, bar, this.#enlarge);
     this.element.ondblclick = () => onEnlarge(this.model.key);
     this.update(model, false);
   }
@@ -73,6 +75,8 @@ export class Tile {
     setData(element, "muted", String(model.muted));
     setData(element, "camera", model.cameraOn ? "on" : "off");
     setData(element, "online", String(model.online));
+    setData(element, "problem", model.unsupported ? "codec" : "none");
+    this.#problem.hidden = !model.unsupported;
     element.classList.toggle("tile-local", model.isLocal);
     element.classList.toggle("tile-enlarged", enlarged);
     element.classList.toggle("tile-side", !model.isMain);
