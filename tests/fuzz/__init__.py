@@ -1,0 +1,1 @@
+"""Entry points for fuzzers: whatever the bytes, a value or the module's one error."""

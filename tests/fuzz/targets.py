@@ -1,0 +1,105 @@
+"""What reads bytes of the network, as functions of bytes that raise nothing but AssertionError."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import TYPE_CHECKING, Final
+
+from tests.support.captures import offer as captured_offer
+from tests.support.captures import offer_names
+from zvonim_sfu.media import negotiation, sdp
+from zvonim_sfu.media.session import Local, NegotiationError, Session
+from zvonim_sfu.net.ice import IceAgent, StunError, parse_check
+from zvonim_sfu.net.kernel import Path
+from zvonim_sfu.rtp.codecs import is_keyframe
+from zvonim_sfu.rtp.packet import ExtensionPlan, RtpError, RtpPacket
+from zvonim_sfu.rtp.rtcp import RtcpError, parse_compound
+from zvonim_sfu.rtp.rtx import unwrap
+from zvonim_sfu.signaling.messages import MessageError, parse_message
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_REAL_OFFERS: Final = [captured_offer(name) for name in offer_names()]
+_ENCODINGS: Final = ("VP8", "VP9", "H264", "AV1", "opus")
+_PLAN: Final = ExtensionPlan({1: 2, 2: 1, 14: 200})
+
+
+def rtp(data: bytes) -> None:
+    """A packet, its extensions, its tail for a subscriber, and the retransmission that it may be."""
+    try:
+        packet = RtpPacket.parse(data)
+    except RtpError:
+        return
+    tail = packet.tail(_PLAN)
+    again = RtpPacket.parse(bytes([tail.first_byte]) + data[1:12] + tail.data)
+    assert again.payload == packet.payload
+    assert len(again.extensions()) <= len(packet.extensions())
+    for encoding in _ENCODINGS:
+        is_keyframe(encoding, packet.payload)
+    original = unwrap(packet, ssrc=1, payload_type=96)
+    if original is not None:
+        assert RtpPacket.parse(original).payload == packet.payload[2:]
+
+
+def rtcp(data: bytes) -> None:
+    """A compound packet."""
+    with contextlib.suppress(RtcpError):
+        for packet in parse_compound(data):
+            packet.pack()
+
+
+class _Nobody:
+    def on_srtp(self, data: bytes, now: float) -> None: ...
+    def on_path(self, path: Path) -> None: ...
+
+
+def stun(data: bytes) -> None:
+    """A check, which can never be authentic."""
+    try:
+        check = parse_check(data)
+    except StunError:
+        return
+    if check is not None:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as nowhere:
+            agent = IceAgent(_Nobody(), (check.local_ufrag, "a password of the server's"))
+            assert agent.handle_check(check, Path(nowhere, ("127.0.0.1", 9)), 0.0) is None
+
+
+def description(data: bytes) -> None:
+    """An offer: parsed, answered, and the answer parsed; and the same bytes as an edit of a real offer."""
+    text = data.decode("utf-8", "replace")
+    real = _REAL_OFFERS[data[0] % len(_REAL_OFFERS)] if data else ""
+    at = int.from_bytes(data[1:3]) % (len(real) or 1)
+    for offer in (text, real[:at] + text[3:] + real[at:], real[:at] + text[3:] + real[at + len(text) :]):
+        try:
+            _, answer = negotiation.answer(
+                Session(), sdp.parse(offer), local=_local(), slot_mode=bool(data[:1] > b"\x80")
+            )
+        except (sdp.SdpError, NegotiationError):
+            continue
+        sdp.parse(sdp.write(answer))
+
+
+def _local() -> Local:
+    numbers = iter(range(1, 2000))
+    fingerprint = ":".join(["AB"] * 32)
+    return Local(
+        "ufrag", "p" * 24, ("sha-256", fingerprint), ("1 1 udp 1 127.0.0.1 9 typ host",), "1", lambda: next(numbers)
+    )
+
+
+def message(data: bytes) -> None:
+    """A WebSocket message."""
+    with contextlib.suppress(MessageError):
+        parse_message(data)
+
+
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "rtp": rtp,
+    "rtcp": rtcp,
+    "stun": stun,
+    "description": description,
+    "message": message,
+}
