@@ -130,7 +130,7 @@ def test_a_fresh_transport_gets_familiar_numbers() -> None:
     numbered = renumber(codecs, known)
     assert [codec.payload_type for codec in numbered if codec_key(codec)] == [111, 96, 98, 102, 45]
     # Video is offered with retransmissions, and with the feedback that the server acts on.
-    assert repair_types(numbered) == {96: 97, 98: 99, 102: 103, 45: 46}
+    assert repair_types(numbered) == {96: 105, 98: 106, 102: 112, 45: 113}
     assert all(("nack" in codec.feedback) == (codec.name not in ("opus", "rtx")) for codec in numbered)
     assert sorted(known) == sorted(codec.payload_type for codec in numbered)
 
@@ -150,8 +150,8 @@ def test_a_codec_keeps_the_retransmissions_that_the_transport_knows() -> None:
 def test_a_number_that_is_taken_is_not_given_again() -> None:
     known = {96: Codec(96, "rtx", 90000)}
     vp8, repairs = renumber([VP8], known)
-    assert (vp8.payload_type, repairs.payload_type) == (97, 98)
-    assert (known[97], known[98]) == (vp8, repairs)
+    assert (vp8.payload_type, repairs.payload_type) == (97, 105)
+    assert (known[97], known[105]) == (vp8, repairs)
 
 
 def test_what_nobody_forwards_is_not_numbered() -> None:

@@ -22,6 +22,9 @@ RTX: Final = "rtx"
 
 # Numbers for a transport whose client has not offered any yet: those that Chromium uses, so that logs look familiar.
 _USUAL_PAYLOAD_TYPES: Final = {"opus": 111, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
+# Neither Chromium nor Firefox gives these another meaning in an offer of its own, where m-sections of the server keep
+# its numbers; the first five suit clients that know 96..127 only.
+_USUAL_REPAIR_TYPES: Final = (105, 106, 112, 113, 127, *range(50, 63))
 # RFC 5761 section 4 keeps 64..95 clear of RTCP; 96..127 first, as old clients know no others.
 _FREE_PAYLOAD_TYPES: Final = (*range(96, 128), *range(35, 64))
 
@@ -163,13 +166,13 @@ def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, .
             continue
         numbered = by_key.get(key)
         if numbered is None:
-            payload_type = _free_payload_type(_USUAL_PAYLOAD_TYPES[key.name], known)
+            payload_type = _free_payload_type((_USUAL_PAYLOAD_TYPES[key.name],), known)
             if payload_type is None:
                 continue
             feedback = _OFFERED_FEEDBACK["audio" if key.name == "opus" else "video"]
             numbered = replace(codec, payload_type=payload_type, feedback=feedback)
             by_key[key] = known[payload_type] = numbered
-            again = _free_payload_type(payload_type + 1, known) if key.name != "opus" else None
+            again = _free_payload_type(_USUAL_REPAIR_TYPES, known) if key.name != "opus" else None
             if again is not None:
                 known[again] = Codec(again, RTX, numbered.clock_rate, parameters=f"apt={payload_type}")
                 repairs[payload_type] = again
@@ -179,6 +182,5 @@ def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, .
     return tuple(dict.fromkeys(result))
 
 
-def _free_payload_type(usual: int, used: Collection[int]) -> int | None:
-    choice = (usual, *_FREE_PAYLOAD_TYPES) if usual in _FREE_PAYLOAD_TYPES else _FREE_PAYLOAD_TYPES
-    return next((number for number in choice if number not in used), None)
+def _free_payload_type(usual: Sequence[int], used: Collection[int]) -> int | None:
+    return next((number for number in (*usual, *_FREE_PAYLOAD_TYPES) if number not in used), None)
