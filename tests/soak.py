@@ -2,7 +2,7 @@
 
     python -m tests.soak --seconds 3600 [--seed 7]
 
-prints its seed, and does the same again with it. `make test` runs it for half a minute.
+prints its seed, and does the same again with it. `make test-long` runs it for half a minute.
 """
 
 from __future__ import annotations

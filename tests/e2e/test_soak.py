@@ -9,6 +9,7 @@ from tests.soak import soak
 SECONDS = 30
 
 
+@pytest.mark.long
 @pytest.mark.asyncio
 async def test_half_a_minute_of_coming_and_going_leaves_nothing_behind() -> None:
     seed = random.randrange(10**6)

@@ -70,8 +70,9 @@ class DocumentedClient:
     async def _read(self, ws: aiohttp.ClientWebSocketResponse) -> None:
         async for frame in ws:
             raw = json.loads(frame.data)
-            # The server answers in the form that it was spoken to; before the first message it speaks flat.
-            assert ("data" in raw) == self._nested, raw
+            # The server answers in the form that it was spoken to; before `join` reaches it, it speaks flat.
+            if raw["type"] == "room-state" or self.said("room-state"):
+                assert ("data" in raw) == self._nested, raw
             message = {**raw.pop("data", {}), **raw}
             self.messages.append(message)
             if message["type"] in ("offer", "answer") and message["from"] == "sfu":
