@@ -116,7 +116,6 @@ async def test_two_hear_each_other_through_two_per_cent_of_loss() -> None:
             assert way.delivered + way.lost == way.sent > 200
 
 
-@pytest.mark.long
 @pytest.mark.asyncio
 async def test_two_see_each_other_through_two_per_cent_of_loss() -> None:
     async with call(LOSSY) as two:
@@ -125,7 +124,6 @@ async def test_two_see_each_other_through_two_per_cent_of_loss() -> None:
         assert two.see_and_hear_each_other()
 
 
-@pytest.mark.long
 @pytest.mark.asyncio
 async def test_what_five_per_cent_of_loss_takes_is_repaired_on_both_legs() -> None:
     async with call(VERY_LOSSY) as two:

@@ -21,6 +21,8 @@ from aiortc import (
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 
+from tests.support.ask_again import Asker
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -105,6 +107,7 @@ class AiortcClient:
         self.received: dict[str, Received] = {}
         "By mid."
         self._consumers: set[asyncio.Task[None]] = set()
+        self._askers: list[Asker] = []
         self._camera: ColourTrack | None = None
         if colour is not None:
             self._camera = ColourTrack(colour)
@@ -158,6 +161,8 @@ class AiortcClient:
             if receives and mid and mid not in self.received:
                 received = self.received[mid] = Received()
                 self._consumers.add(asyncio.create_task(self._read(track, received)))
+                if track.kind == "video":
+                    self._askers.append(Asker(transceiver.receiver))
 
     @staticmethod
     async def _read(track: MediaStreamTrack, received: Received) -> None:
@@ -190,6 +195,8 @@ class AiortcClient:
 
     async def close(self) -> None:
         """End the peer connection and all consumers."""
+        for asker in self._askers:
+            await asker.close()
         await self.pc.close()
         for task in self._consumers:
             task.cancel()
