@@ -161,9 +161,8 @@ def test_nothing_is_sent_again_twice_within_a_round_trip() -> None:
     scene = Repairing()
     lost = scene.sent[1]
     assert len(scene.ask(lost, lost, now=1.1)) == 1
-    # Six tenths of it: who asks again has waited for as long as it thinks that the round trip takes.
-    assert scene.ask(lost, now=1.15) == []
-    assert len(scene.ask(lost, now=1.17)) == 1
+    assert scene.ask(lost, now=1.19) == []
+    assert len(scene.ask(lost, now=1.21)) == 1
 
 
 def test_repairs_stay_within_the_budget() -> None:

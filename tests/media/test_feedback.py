@@ -9,9 +9,10 @@ import pytest
 
 from tests.media.flows import DELTA, KEYFRAME, Publisher, Subscriber
 from tests.media.support import VP8, rtp
-from zvonim_sfu.media.feedback import ARRIVALS_INTERVAL_S, DEFAULT_ROUND_TRIP_S, REPORT_INTERVAL_S, Feedback
+from zvonim_sfu.media.feedback import ARRIVALS_INTERVAL_S, REPORT_INTERVAL_S, Feedback
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.rtp.rate import BitrateMeter
+from zvonim_sfu.rtp.round_trip import DEFAULT_S
 from zvonim_sfu.rtp.rtcp import (
     Bye,
     ExtendedReport,
@@ -113,7 +114,7 @@ def test_receiver_reports_are_kept_for_the_down_track() -> None:
 
 def test_the_round_trip_is_measured_by_reports() -> None:
     link = Link()
-    assert link.feedback.round_trip_s == DEFAULT_ROUND_TRIP_S
+    assert link.feedback.round_trip.smoothed_s == DEFAULT_S
     sent = middle32(ntp_from_unix(WALL + 10))
 
     def report(lsr: int, now: float) -> None:
@@ -123,15 +124,15 @@ def test_the_round_trip_is_measured_by_reports() -> None:
         )
 
     report(0, 10.54)  # the client has had no report yet
-    assert link.feedback.round_trip_s == DEFAULT_ROUND_TRIP_S
+    assert link.feedback.round_trip.smoothed_s == DEFAULT_S
     report(sent, 10.54)
-    assert link.feedback.round_trip_s == pytest.approx(0.04, abs=0.001)
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.04, abs=0.001)
     report(sent, 10.62)
-    assert link.feedback.round_trip_s == pytest.approx(0.05, abs=0.001)
-    before = link.feedback.round_trip_s
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.05, abs=0.001)
+    before = link.feedback.round_trip.smoothed_s
     report(sent, 10.4)  # less than nothing
     report(sent, 30.0)
-    assert link.feedback.round_trip_s == before
+    assert link.feedback.round_trip.smoothed_s == before
 
 
 def test_a_sender_report_sets_the_clocks_and_comes_back_in_the_report() -> None:

@@ -153,7 +153,7 @@ async def test_arrivals_and_the_round_trip_are_measured() -> None:
         block = ReportBlock(down.ssrc, 0, 0, 1, 0, middle32(report.ntp), 0)
         bob.client.send_rtcp(ReceiverReport(9, (block,)))
         await until(lambda: down.statistics.report == block)
-        assert 0 < bob.peer._feedback.round_trip_s < 0.09
+        assert 0 < bob.peer._feedback.round_trip.smoothed_s < 0.09
 
 
 @pytest.mark.asyncio

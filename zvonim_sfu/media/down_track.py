@@ -38,9 +38,6 @@ _pack_header = Struct("!BBHII").pack
 MAX_RESENT: Final = 512
 # In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
 CATCH_UP_TICKS: Final = 900
-# Who asks again has waited a round trip by its own measure, which in jitter is often less than ours: with less patience
-# than this every other repair that was lost itself came a round trip later than it could.
-_REPEAT_AFTER_ROUND_TRIPS: Final = 0.6
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
 
 
@@ -234,18 +231,20 @@ class DownTrack:
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.
 
+        The same packet not twice within `round_trip_s`: the shortest one, since who asks again has waited for one by
+        its own measure, and in jitter a smoothed one would refuse every other of those requests.
+
         By RTX (RFC 4588) where that was negotiated, else as the same packet once more. Who appends to the batch here
         has it flushed by the wake-up in which the NACK came.
         """
         layer = self._layer
         if layer is None:
             return
-        patience_s = round_trip_s * _REPEAT_AFTER_ROUND_TRIPS
         for number in lost:
             self.statistics.nacked += 1
             sequence_out = self._last_sequence + seq_delta(number, self._last_sequence & 0xFFFF)
             sequence = sequence_out - self._sequence_offset
-            if sequence < self._first_sequence or now - self._resent.get(sequence_out, -math.inf) < patience_s:
+            if sequence < self._first_sequence or now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
                 continue
             packet = layer.history.get(sequence, now)
             if packet is None or not budget.take(len(packet.data), sent=self._egress.bytes_sent, now=now):

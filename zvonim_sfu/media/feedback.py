@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.rtp.budget import RepairBudget
 from zvonim_sfu.rtp.remb import RembEstimator
+from zvonim_sfu.rtp.round_trip import RoundTrip
 from zvonim_sfu.rtp.rtcp import (
     Bye,
     ExtendedReport,
@@ -54,10 +55,6 @@ if TYPE_CHECKING:
 REPORT_INTERVAL_S: Final = 1.0
 # What libwebrtc's receivers use; its senders take 50 to 250 ms.
 ARRIVALS_INTERVAL_S: Final = 0.1
-# Before the first measurement: a transatlantic path.
-DEFAULT_ROUND_TRIP_S: Final = 0.1
-_MAX_ROUND_TRIP_S: Final = 10.0
-_ROUND_TRIP_GAIN: Final = 1 / 8  # of the smoothed round trip, as TCP's (RFC 6298 section 2)
 # A sender report with its SDES is 28 + 8 + up to 70 bytes: ten stay below a packet's 1200.
 _REPORTS_PER_COMPOUND: Final = 10
 _MAX_BLOCKS: Final = 31  # five bits count them
@@ -67,9 +64,8 @@ class Feedback:
     """Reads and writes RTCP for one peer on one transport; `ssrc` is the server's own as a receiver."""
 
     def __init__(self, ssrc: int, node: MediaNode, transport: Transport, tracks: Tracks) -> None:
-        self.round_trip_s = DEFAULT_ROUND_TRIP_S
-        "To the client and back, smoothed; a guess until `round_trip_measured`."
-        self.round_trip_measured = False
+        self.round_trip = RoundTrip()
+        "To the client and back."
         self.link_bitrate: int | None = None
         "What the client says that its link holds (REMB), in bit/s."
         self._ssrc = ssrc
@@ -127,11 +123,7 @@ class Feedback:
             if block.lsr:
                 # RFC 3550 section 6.4.1: now - LSR - DLSR, in 1/65536 s.
                 ntp = middle32(ntp_from_unix(self._node.wall_time(now)))
-                measured = (ntp - block.lsr - block.dlsr & 0xFFFFFFFF) / 65536
-                if measured < _MAX_ROUND_TRIP_S:
-                    gain = _ROUND_TRIP_GAIN if self.round_trip_measured else 1.0
-                    self.round_trip_s += (measured - self.round_trip_s) * gain
-                    self.round_trip_measured = True
+                self.round_trip.measured((ntp - block.lsr - block.dlsr & 0xFFFFFFFF) / 65536, now)
 
     def _on_picture_lost(self, ssrc: int, now: float) -> None:
         down_track = self._tracks.down_by_ssrc.get(ssrc)
@@ -143,7 +135,7 @@ class Feedback:
         if down_track is not None:
             if self._budget is None:
                 self._budget = RepairBudget(sent=self._transport.egress.bytes_sent, now=now)
-            down_track.repair(nack.lost, self._budget, now, self.round_trip_s)
+            down_track.repair(nack.lost, self._budget, now, self.round_trip.shortest_s)
 
     def on_timer(self, now: float) -> float:
         """Send what is due; returns when something will be next."""
@@ -156,7 +148,8 @@ class Feedback:
                 self._arrivals_at = now + ARRIVALS_INTERVAL_S
                 self._send_arrivals(now)
             next_at = min(next_at, self._arrivals_at)
-        return min(next_at, *(track.on_timer(now, self.round_trip_s) for track in self._tracks.up.values()), math.inf)
+        round_trip_s = self.round_trip.smoothed_s
+        return min(next_at, *(track.on_timer(now, round_trip_s) for track in self._tracks.up.values()), math.inf)
 
     def _layers(self) -> list[Layer]:
         return [track.layer for track in self._tracks.up.values() if track.layer is not None]

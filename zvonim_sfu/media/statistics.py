@@ -148,7 +148,7 @@ def _transport_statistics(transport: Transport, feedback: Feedback) -> Transport
         bytes_sent=egress.bytes_sent,
         bitrate_received=transport.received_rate.bitrate,
         bitrate_sent=transport.sent_rate.bitrate,
-        round_trip_ms=_milliseconds(feedback.round_trip_s) if feedback.round_trip_measured else None,
+        round_trip_ms=_milliseconds(feedback.round_trip.smoothed_s) if feedback.round_trip.is_measured else None,
         link_bitrate=feedback.link_bitrate,
         drops={reason.value: count for reason, count in (transport.drops + egress.drops).items()},
     )
