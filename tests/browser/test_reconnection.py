@@ -23,9 +23,6 @@ from tests.support.tcp_proxy import tcp_proxy
 
 Measured = Callable[[str, object], None]
 """pytest's record_property: what was measured stands in the report (--junit-xml)."""
-# How long interruptions last is worth a look on a machine that does nothing else.
-pytestmark = pytest.mark.long
-
 SCRIPTS: Final = client.SCRIPTS + (HERE / "interruptions.js").read_text()
 STATE: Final = "() => interruptions.state()"
 UFRAG: Final = "() => interruptions.ufrag()"

@@ -37,16 +37,23 @@ def test_before_any_report_the_time_of_arrival_stands_for_that_of_capture() -> N
     assert clock.timestamp_at(SenderClock(90000), 12.5) is None
 
 
-def test_the_least_delay_seen_is_taken_for_the_ways_own() -> None:
-    clock, layer = PublisherClock(), known_clock(1000, 0)
-    clock.on_sender_report(1000.0, 50.2)
-    assert clock.capture_time(layer, 0, 50.5) == pytest.approx(50.2)
-    clock.on_sender_report(1001.0, 51.05)
+def test_the_jitter_of_reports_moves_the_mapping_by_no_more_than_a_drift() -> None:
+    clock, layer, rng = PublisherClock(), known_clock(1000, 0), random.Random(1)
+    clock.on_sender_report(1000.0, 50.05)
     assert clock.capture_time(layer, 0, 50.5) == pytest.approx(50.05)
-    # One that was delayed tells nothing but a little drift.
-    clock.on_sender_report(1002.0, 52.9)
-    assert clock.capture_time(layer, 0, 50.5) == pytest.approx(50.0505)
-    assert clock.timestamp_at(layer, 51.0505) == 90000
+    for second in range(1, 100):
+        clock.on_sender_report(1000.0 + second, 50.0 + second + rng.choice([0.0, 0.05, 0.1, 1.0]))
+        assert clock.capture_time(layer, 0, 50.5) == pytest.approx(50.05, abs=100e-6 * (second + 2))
+
+
+@pytest.mark.parametrize("ppm", [-50, 50])
+def test_a_drift_is_followed(ppm: int) -> None:
+    clock, rng = PublisherClock(), random.Random(1)
+    for second in range(0, 7200, 5):
+        written = 1000.0 + second * (1 + ppm * 1e-6)
+        clock.on_sender_report(written, 50.0 + second + 0.02 * rng.random())
+        captured_at = clock.capture_time(known_clock(written, 0), 0, 50.1 + second)
+        assert captured_at == pytest.approx(50.01 + second, abs=0.015)
 
 
 def test_a_clock_that_was_set_is_followed_at_once() -> None:
