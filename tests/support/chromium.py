@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, BrowserContext, Page, Playwright
 
+FAKE_USER_INTERFACE: Final = "--use-fake-ui-for-media-stream"
+"""Permission for camera and microphone is given, and stays so whatever a test does about it."""
 BASE_ARGUMENTS: Final = (
     "--no-sandbox",
     "--disable-gpu",
@@ -25,12 +27,12 @@ BASE_ARGUMENTS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--use-fake-device-for-media-stream",
-    "--use-fake-ui-for-media-stream",
+    FAKE_USER_INTERFACE,
     "--autoplay-policy=no-user-gesture-required",
     # Media stays on loopback: without it Chromium has no 127.0.0.1 candidate and sends from the host's address.
     "--allow-loopback-in-peer-connection",
 )
-"""Reasons that are not plain from the names: no sandbox as root; fake user interface = permission granted."""
+"""A reason that is not plain from the name: no sandbox as root."""
 
 NAVIGATION_TIMEOUT_MS: Final = 20_000
 """Two cores shared by several browsers: a page may be slow, but not this slow."""
@@ -107,16 +109,19 @@ async def chromium(
     video: Path | None = None,
     audio: Path | None = None,
     arguments: Sequence[str] = (),
+    without: Sequence[str] = (),
 ) -> AsyncIterator[ChromiumBrowser]:
-    """Start a browser whose camera plays `video` (.y4m or .mjpeg) and whose microphone plays `audio` (.wav)."""
-    more = list(arguments)
+    """Start a browser whose camera plays `video` (.y4m or .mjpeg) and whose microphone plays `audio` (.wav).
+
+    `arguments` are added to BASE_ARGUMENTS, those in `without` are left out.
+    """
+    more = [argument for argument in BASE_ARGUMENTS if argument not in without]
+    more += arguments
     if video is not None:
         more.append(f"--use-file-for-fake-video-capture={video}")
     if audio is not None:
         more.append(f"--use-file-for-fake-audio-capture={audio}")
-    browser = await playwright.chromium.launch(
-        executable_path=executable(), headless=True, args=[*BASE_ARGUMENTS, *more]
-    )
+    browser = await playwright.chromium.launch(executable_path=executable(), headless=True, args=more)
     try:
         session = await browser.new_browser_cdp_session()
         info = await session.send("SystemInfo.getProcessInfo")
