@@ -29,6 +29,7 @@ from zvonim_sfu.rtp.rtcp import (
     pack_compound,
     parse_compound,
 )
+from zvonim_sfu.rtp.rtcp_xr import ReferenceTimeAnswer
 from zvonim_sfu.rtp.timing import middle32, ntp_from_unix
 from zvonim_sfu.rtp.transport_cc import ArrivalLog
 
@@ -135,6 +136,47 @@ def test_the_round_trip_is_measured_by_reports() -> None:
     assert link.feedback.round_trip.smoothed_s == before
 
 
+def test_the_round_trip_of_who_only_publishes_is_measured_by_reference_times() -> None:
+    link = Link()
+    link.tracks.down = {}
+    ((report, request),) = link.reports(10.0)
+    assert isinstance(report, ReceiverReport)
+    assert request == ExtendedReport(99, reference_time=ntp_from_unix(WALL + 10))
+    asked = middle32(ntp_from_unix(WALL + 10))
+    half = 1 << 15
+
+    def answer(asked: int, now: float, *, ssrc: int = 99, held: int = half) -> None:
+        link.handle(ReceiverReport(7), ExtendedReport(7, answers=(ReferenceTimeAnswer(ssrc, asked, held),)), now=now)
+
+    answer(0, 10.54)  # no reference time had come
+    answer(asked, 10.54, ssrc=98)  # somebody else's
+    assert not link.feedback.round_trip.is_measured
+    answer(asked, 10.54)
+    assert link.feedback.round_trip.is_measured
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.04, abs=0.001)
+    answer(asked, 10.7)  # by another m-section, to the same
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.04, abs=0.001)
+    link.reports(11.0)
+    answer(asked + 65536, 11.62)
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.05, abs=0.001)
+    answer(asked + 2 * 65536, 12.4)  # less than nothing
+    answer(asked + 3 * 65536, 40.0)  # longer than any path
+    answer(asked + 4 * 65536, 14.1, held=1 << 31)
+    assert link.feedback.round_trip.smoothed_s == pytest.approx(0.05, abs=0.001)
+
+
+def test_who_is_sent_something_is_not_asked_for_the_time() -> None:
+    link = Link()
+    link.handle(SenderReport(1, ntp_from_unix(1_600_000_000), 4711, 1, 1), now=1.0)
+    assert not any(isinstance(packet, ExtendedReport) for compound in link.reports(2.0) for packet in compound)
+    link.down_track.detach()
+    ((_, request),) = link.reports(3.0)
+    assert isinstance(request, ExtendedReport)
+    # Nor who only watches, or neither.
+    link.tracks.up = {}
+    assert link.reports(4.0) == []
+
+
 def test_a_sender_report_sets_the_clocks_and_comes_back_in_the_report() -> None:
     link = Link()
     ntp = ntp_from_unix(1_600_000_000)
@@ -204,7 +246,7 @@ def test_what_the_client_misses_is_sent_again_in_time_of_its_round_trip() -> Non
 
 def test_each_down_track_that_carries_something_is_reported_with_its_name() -> None:
     link = Link()
-    assert len(link.reports(1.0)) == 1
+    assert len(link.reports(1.0)) == 1  # the publisher's clock is not known
     link.handle(SenderReport(1, ntp_from_unix(1_600_000_000), 4711, 1, 1), now=1.0)
     received, sent = link.reports(2.0)
     assert [type(packet) for packet in received] == [ReceiverReport]
@@ -216,7 +258,7 @@ def test_each_down_track_that_carries_something_is_reported_with_its_name() -> N
     assert report.ntp == ntp_from_unix(WALL + 2)
     assert names.chunks == ((link.down_track.ssrc, "ann"),)
     link.down_track.detach()
-    assert [type(packet) for compound in link.reports(3.0) for packet in compound] == [ReceiverReport]
+    assert [type(packet) for compound in link.reports(3.0) for packet in compound] == [ReceiverReport, ExtendedReport]
 
 
 def test_many_reports_are_spread_over_compounds_that_fit_a_packet() -> None:
@@ -240,14 +282,14 @@ def test_no_more_sources_are_reported_than_a_report_can_hold() -> None:
     link = Link()
     # A former layer is not reported, the newest one is.
     link.publisher.send_frame(1, 1.0, ssrc=2)
-    (report,) = link.reports(2.0)[0]
+    report, _ = link.reports(2.0)[0]
     assert isinstance(report, ReceiverReport)
     assert [one.ssrc for one in report.reports] == [2]
     publishers = [Publisher(name=str(n)) for n in range(40)]
     for n, publisher in enumerate(publishers):
         publisher.send_frame(1, ssrc=n)
     link.tracks.up = {str(n): publisher.up_track for n, publisher in enumerate(publishers)}
-    (report,) = link.reports(3.0)[0]
+    report, _ = link.reports(3.0)[0]
     assert isinstance(report, ReceiverReport)
     assert len(report.reports) == 31
 
@@ -265,11 +307,11 @@ def test_the_reported_loss_is_that_of_the_link_repaired_or_not() -> None:
             link.publisher.send_frame(n, 1 + n / 100)
     link.publisher.send_frame(102, 2.1)
     link.publisher.up_track.configure([NACKED], {})
-    (first,) = link.reports(2.2)[0]
+    first, _ = link.reports(2.2)[0]
     assert isinstance(first, ReceiverReport)
     assert first.reports[0].packets_lost == 25
     assert first.reports[0].fraction_lost == pytest.approx(256 * 25 / 102, abs=1)
-    (second,) = link.reports(3.2)[0]
+    second, _ = link.reports(3.2)[0]
     assert isinstance(second, ReceiverReport)
     assert (second.reports[0].packets_lost, second.reports[0].fraction_lost) == (25, 0)
 
@@ -283,7 +325,9 @@ def test_a_reference_time_is_answered_once() -> None:
     assert isinstance(answer, ExtendedReport)
     (one,) = answer.answers
     assert (one.ssrc, one.last_reference_time, one.delay) == (7, middle32(ntp), 16384)
-    assert [type(packet) for packet in link.reports(11.25)[0]] == [ReceiverReport]
+    _, request = link.reports(11.25)[0]
+    assert isinstance(request, ExtendedReport)
+    assert request.answers == ()
     # Also of a client that only receives.
     link.tracks.up, link.tracks.down = {}, {}
     link.handle(ExtendedReport(7, reference_time=ntp), now=12.0)

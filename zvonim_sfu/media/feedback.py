@@ -9,12 +9,16 @@
 | PLI, FIR        | asks the publisher of the down track for a keyframe (media.up_track throttles)                  |
 | NACK            | sends again what is kept of it, within the receiver's budget (media.down_track)                 |
 | XR with RRTR    | answered by DLRR with the next report                                                           |
+| XR with DLRR    | round trip to who only publishes                                                                |
 | REMB            | kept: what the client thinks its link holds                                                     |
 | transport-cc    | nothing: the server numbers no packets transport-wide                                           |
 
 Sent each second: SR and SDES for each down track that carries something, receiver reports for each layer that comes
-in, REMB to publishers that negotiated nothing better. Each 100 ms: transport-cc to publishers that negotiated it.
-When there is need: NACK for what is missing, PLI or FIR for a keyframe, BYE when the m-section of a down track ends.
+in, REMB to publishers that negotiated nothing better, and RRTR (RFC 3611 section 4.4) to who publishes and is sent
+nothing, so that no receiver report tells the round trip. Chromium 156 and Firefox 153 answer that though their SDP
+does not name it, by DLRR in the next RTCP of each m-section; aiortc does not. Each 100 ms: transport-cc to publishers
+that negotiated it. When there is need: NACK for what is missing, PLI or FIR for a keyframe, BYE when the m-section of
+a down track ends.
 """
 
 from __future__ import annotations
@@ -76,6 +80,8 @@ class Feedback:
         self._estimator = RembEstimator()
         self._fir_numbers: dict[int, int] = {}
         self._reference: tuple[ExtendedReport, float] | None = None
+        self._last_answered = 0
+        "The latest reference time that the client answered."
         self._report_at = 0.0
         self._arrivals_at = 0.0
 
@@ -102,8 +108,8 @@ class Feedback:
                     self._on_nack(packet, now)
                 case Remb():
                     self.link_bitrate = packet.bitrate
-                case ExtendedReport() if packet.reference_time is not None:
-                    self._reference = packet, now
+                case ExtendedReport():
+                    self._on_extended_report(packet, now)
                 case _:
                     pass
 
@@ -120,10 +126,26 @@ class Feedback:
             if down_track is None:
                 continue
             down_track.statistics.report = block
-            if block.lsr:
-                # RFC 3550 section 6.4.1: now - LSR - DLSR, in 1/65536 s.
-                ntp = middle32(ntp_from_unix(self._node.wall_time(now)))
-                self.round_trip.measured((ntp - block.lsr - block.dlsr & 0xFFFFFFFF) / 65536, now)
+            self._measure(block.lsr, block.dlsr, now)
+
+    def _on_extended_report(self, report: ExtendedReport, now: float) -> None:
+        if report.reference_time is not None:
+            self._reference = report, now
+        for answer in report.answers:
+            # Each m-section of a browser answers, Firefox with some twenty in a second: the first one counts.
+            if answer.ssrc == self._ssrc and answer.last_reference_time != self._last_answered:
+                self._last_answered = answer.last_reference_time
+                self._measure(answer.last_reference_time, answer.delay, now)
+
+    def _measure(self, sent: int, held: int, now: float) -> None:
+        """Learn the round trip from an answer (RFC 3550 section 6.4.1, RFC 3611 section 4.5).
+
+        `sent` is the middle of the NTP time of what it answers, 0 = of nothing, and `held` how long the client had
+        that, in 1/65536 s.
+        """
+        if sent:
+            ntp = middle32(ntp_from_unix(self._node.wall_time(now)))
+            self.round_trip.measured((ntp - sent - held & 0xFFFFFFFF) / 65536, now)
 
     def _on_picture_lost(self, ssrc: int, now: float) -> None:
         down_track = self._tracks.down_by_ssrc.get(ssrc)
@@ -156,22 +178,13 @@ class Feedback:
 
     def _send_reports(self, now: float) -> None:
         layers = self._layers()
-        blocks = tuple(layer.statistics.report(layer.ssrc, now) for layer in layers[:_MAX_BLOCKS])
-        if blocks or self._reference is not None:
-            compound: list[RtcpPacket] = [ReceiverReport(self._ssrc, blocks)]
-            if self._reference is not None:
-                request, came_at = self._reference
-                self._reference = None
-                delay = int((now - came_at) * 65536)
-                answer = ReferenceTimeAnswer(request.ssrc, middle32(request.reference_time or 0), delay)
-                compound.append(ExtendedReport(self._ssrc, answers=(answer,)))
-            self._transport.send_rtcp(compound)
         wall_time = self._node.wall_time(now)
         sending = [
             (down_track, report)
             for down_track in self._tracks.down.values()
             if (report := down_track.sender_report(now, wall_time)) is not None
         ]
+        self._send_receiver_report(layers, now, with_time=not sending)
         for i in range(0, len(sending), _REPORTS_PER_COMPOUND):
             part = sending[i : i + _REPORTS_PER_COMPOUND]
             names = SourceDescription(tuple((down_track.ssrc, down_track.cname) for down_track, _ in part))
@@ -185,6 +198,21 @@ class Feedback:
             down_track.statistics.rate.update(down_track.statistics.octets, now)
         self._transport.received_rate.update(self._transport.bytes_received, now)
         self._transport.sent_rate.update(self._transport.egress.bytes_sent, now)
+
+    def _send_receiver_report(self, layers: Sequence[Layer], now: float, *, with_time: bool) -> None:
+        blocks = tuple(layer.statistics.report(layer.ssrc, now) for layer in layers[:_MAX_BLOCKS])
+        reference_time = ntp_from_unix(self._node.wall_time(now)) if layers and with_time else None
+        answers: tuple[ReferenceTimeAnswer, ...] = ()
+        if self._reference is not None:
+            request, came_at = self._reference
+            self._reference = None
+            delay = int((now - came_at) * 65536)
+            answers = (ReferenceTimeAnswer(request.ssrc, middle32(request.reference_time or 0), delay),)
+        compound: list[RtcpPacket] = [ReceiverReport(self._ssrc, blocks)]
+        if answers or reference_time is not None:
+            compound.append(ExtendedReport(self._ssrc, reference_time, answers))
+        if blocks or answers:
+            self._transport.send_rtcp(compound)
 
     def _send_remb(self, layers: Sequence[Layer], now: float) -> None:
         bitrate = self._estimator.update(

@@ -44,7 +44,7 @@ class TransportStatistics:
     bitrate_sent: int
     """bit/s in the last second"""
     round_trip_ms: float | None
-    """smoothed; null until the client has reported on something that it receives"""
+    """smoothed; null until the client has answered a report of the server (aiortc as publisher alone does not)"""
     link_bitrate: int | None
     """bit/s that the client says its link to it holds (REMB); null if it never did"""
     drops: dict[str, int]
