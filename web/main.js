@@ -25,7 +25,8 @@ import { Prejoin } from "./ui/prejoin.js";
  *     name in .tile-name; the participant's own tiles have the class tile-local
  *   #new-call #code #enter-code   #name #join   #toggle-microphone #toggle-camera (aria-pressed: on)
  *   #share-screen (aria-pressed: shared) #copy-link #settings #leave   #again
- *   #show-statistics #statistics   in it [data-stats-track="USER_ID/SOURCE"], in these [data-stat=NAME] (names: stats.js)
+ *   #show-statistics #statistics   in it [data-stats-transport] [data-stats-track="USER_ID/SOURCE"], in these
+ *     [data-stat=NAME] (names: stats.js)
  *   [data-notice=reconnecting|unreachable|playback|refused|screen|device|problem-both|problem-camera|problem-microphone]
  */
 

@@ -1,6 +1,6 @@
 /**
- * What a call's media is like, from getStats. The values are called as in the server's statistics, so that both can be laid
- * side by side; what only a browser knows has names of its own.
+ * What a call's media is like, from getStats, in the form of the server's statistics of a participant's media: what both
+ * count has the same name in both, so that the two can be laid side by side; what only a browser knows has names of its own.
  */
 
 /**
@@ -10,39 +10,42 @@
 
 /**
  * Counters are totals since the connection was made. Missing: not known, or not known yet.
- * @typedef {object} Values
+ * @typedef {object} Values of one track
  * @property {string} [codec]
- * @property {string} [resolution] "1280×720"
- * @property {number} [fps] decoded, or sent
- * @property {number} [bitrate_bps] in the last second
- * @property {number} [target_bps] what the encoder aims at
- * @property {string} [limited_by] why the picture is smaller than it could be: "cpu", "bandwidth", "other"
- * @property {number} [packets] received, or sent
- * @property {number} [lost] packets: those that were missed here, or that the server misses
- * @property {number} [loss_percent] in the last second
+ * @property {number} [bitrate] bit/s of payload in the last second
+ * @property {number} [packets] received, or sent; repairs are not in it, but a browser's probes of the link are
+ * @property {number} [octets] of their payload
+ * @property {number} [lost] packets: those that were missed here, or that the server missed
+ * @property {number} [loss] part of the packets that were lost lately, 0 to 1
  * @property {number} [jitter_ms]
- * @property {number} [round_trip_ms]
- * @property {number} [nacked] requests for lost packets: sent, or answered by us
  * @property {number} [repaired] packets that were sent again
- * @property {number} [keyframe_requests]
+ * @property {number} [keyframe_requests] that came to us, or that we sent
+ * @property {string} [resolution] "1280×720"; from here on a browser's own
+ * @property {number} [fps] decoded, or sent
+ * @property {number} [target_bitrate] bit/s that the encoder aims at
+ * @property {string} [limited_by] why the picture is smaller than it could be: "cpu", "bandwidth", "other"
+ * @property {number} [nacks] messages that ask for lost packets: sent, or answered by us. The server counts the packets
  * @property {number} [freezes] how often the picture stood still
  * @property {number} [frozen_ms]
- * @property {number} [concealed_percent] of the sound that was made up
+ * @property {number} [concealed] part of the sound that was made up, 0 to 1
  */
 
+/** @typedef {{ user_id: string, user_name: string, source: Source }} Origin */
+/** @typedef {Origin & Values} UpTrackValues sent by this tab */
+/** @typedef {Origin & Values & { mid: string, kind: string, track_id: string | null }} DownTrackValues */
+
 /**
- * @typedef {object} TrackValues
- * @property {string} user_id
- * @property {string} user_name
- * @property {Source} source
- * @property {boolean} own sent by this tab
- * @property {Values} values
+ * @typedef {object} TransportValues what all tracks share
+ * @property {number} [round_trip_ms]
+ * @property {number} [available_bitrate] bit/s that the link takes, as the browser thinks
+ * @property {string} [protocol] "UDP", "TURN udp"
  */
 
 /**
  * @typedef {object} CallValues
- * @property {{ round_trip_ms?: number, available_bps?: number, protocol?: string }} path what all tracks share
- * @property {TrackValues[]} tracks own first, then in the order of arrival
+ * @property {TransportValues} transport
+ * @property {UpTrackValues[]} up_tracks
+ * @property {DownTrackValues[]} down_tracks in the order of their owners' arrival
  */
 
 /** @typedef {Record<string, any> & { id: string, type: string, timestamp: number }} Row one object of an RTCStatsReport */
@@ -64,70 +67,73 @@ export class CallStatistics {
     /** @type {Map<string, Row>} */
     const rows = new Map();
     report?.forEach((row) => rows.set(row.id, row));
-    /** @type {TrackValues[]} */
-    const own = [];
-    /** @type {TrackValues[]} */
-    const others = [];
-    const path = pathOf(rows);
+    /** @type {UpTrackValues[]} */
+    const up = [];
+    /** @type {DownTrackValues[]} */
+    const down = [];
     for (const row of rows.values()) {
-      if (row.type === "outbound-rtp") own.push(...this.#sent(row, rows));
-      else if (row.type === "inbound-rtp") others.push(...this.#received(row, rows, path.round_trip_ms));
+      if (row.type === "outbound-rtp") up.push(...this.#sent(row, rows));
+      else if (row.type === "inbound-rtp") down.push(...this.#received(row, rows));
     }
     this.#before = rows;
     const order = [...this.#call.roster.participants.keys()];
-    others.sort((a, b) => order.indexOf(a.user_id) - order.indexOf(b.user_id) || b.source.localeCompare(a.source));
-    return { path, tracks: [...own, ...others] };
+    down.sort((a, b) => order.indexOf(a.user_id) - order.indexOf(b.user_id) || b.source.localeCompare(a.source));
+    return { transport: transportOf(rows), up_tracks: up, down_tracks: down };
   }
 
   /**
    * @param {Row} row
    * @param {Map<string, Row>} rows
-   * @returns {TrackValues[]}
+   * @returns {UpTrackValues[]}
    */
   #sent(row, rows) {
     const source = this.#call.sentSource(row.mid);
     if (!source || !row.packetsSent) return [];
     const remote = rows.get(row.remoteId);
-    const values = {
-      ...this.#common(row, rows),
-      bitrate_bps: this.#rate(row, "bytesSent", 8),
-      target_bps: row.targetBitrate,
-      limited_by: row.qualityLimitationReason === "none" ? undefined : row.qualityLimitationReason,
-      packets: row.packetsSent,
-      lost: remote?.packetsLost,
-      loss_percent: remote?.fractionLost === undefined ? undefined : 100 * remote.fractionLost,
-      jitter_ms: milliseconds(remote?.jitter),
-      round_trip_ms: milliseconds(remote?.roundTripTime),
-      repaired: row.retransmittedPacketsSent,
-    };
-    return [this.#track(this.#call.userId, source, true, values)];
+    return [
+      {
+        ...this.#origin(this.#call.userId, source),
+        ...this.#common(row, rows),
+        bitrate: this.#rate(row, (one) => 8 * octets(one)),
+        target_bitrate: row.targetBitrate,
+        limited_by: row.qualityLimitationReason === "none" ? undefined : row.qualityLimitationReason,
+        packets: row.packetsSent - (row.retransmittedPacketsSent ?? 0),
+        lost: remote?.packetsLost,
+        loss: remote?.fractionLost,
+        jitter_ms: milliseconds(remote?.jitter),
+        repaired: row.retransmittedPacketsSent,
+      },
+    ];
   }
 
   /**
    * @param {Row} row
    * @param {Map<string, Row>} rows
-   * @param {number | undefined} roundTrip
-   * @returns {TrackValues[]}
+   * @returns {DownTrackValues[]}
    */
-  #received(row, rows, roundTrip) {
+  #received(row, rows) {
     const slot = this.#call.roster.slots.get(row.mid);
     if (!slot?.user_id || !slot.source || !row.packetsReceived) return [];
-    const received = this.#growth(row, "packetsReceived");
-    const lost = this.#growth(row, "packetsLost");
-    const values = {
-      ...this.#common(row, rows),
-      bitrate_bps: this.#rate(row, "bytesReceived", 8),
-      packets: row.packetsReceived,
-      lost: row.packetsLost,
-      loss_percent: received + lost > 0 ? Math.max(0, (100 * lost) / (received + lost)) : undefined,
-      jitter_ms: milliseconds(row.jitter),
-      round_trip_ms: roundTrip,
-      repaired: row.retransmittedPacketsReceived,
-      freezes: row.freezeCount,
-      frozen_ms: milliseconds(row.totalFreezesDuration),
-      concealed_percent: row.totalSamplesReceived ? (100 * row.concealedSamples) / row.totalSamplesReceived : undefined,
-    };
-    return [this.#track(slot.user_id, slot.source, false, values)];
+    const received = this.#growth(row, (one) => one.packetsReceived);
+    const lost = this.#growth(row, (one) => one.packetsLost);
+    return [
+      {
+        mid: slot.mid,
+        kind: row.kind,
+        track_id: slot.track_id,
+        ...this.#origin(slot.user_id, slot.source),
+        ...this.#common(row, rows),
+        bitrate: this.#rate(row, (one) => 8 * octets(one)),
+        packets: row.packetsReceived - (row.retransmittedPacketsReceived ?? 0),
+        lost: row.packetsLost,
+        loss: received + lost > 0 ? Math.max(0, lost / (received + lost)) : undefined,
+        jitter_ms: milliseconds(row.jitter),
+        repaired: row.retransmittedPacketsReceived,
+        freezes: row.freezeCount,
+        frozen_ms: milliseconds(row.totalFreezesDuration),
+        concealed: row.totalSamplesReceived ? row.concealedSamples / row.totalSamplesReceived : undefined,
+      },
+    ];
   }
 
   /**
@@ -140,9 +146,10 @@ export class CallStatistics {
     const video = row.kind === "video";
     return {
       codec: rows.get(row.codecId)?.mimeType?.replace(/^.*\//, ""),
+      octets: octets(row),
       resolution: row.frameWidth ? `${row.frameWidth}×${row.frameHeight}` : undefined,
-      fps: row.framesPerSecond ?? (video ? this.#rate(row, row.type === "inbound-rtp" ? "framesDecoded" : "framesSent") : undefined),
-      nacked: row.nackCount,
+      fps: row.framesPerSecond ?? (video ? this.#rate(row, (one) => one.framesDecoded ?? one.framesSent) : undefined),
+      nacks: row.nackCount,
       keyframe_requests: video ? (row.pliCount ?? 0) + (row.firCount ?? 0) : undefined,
     };
   }
@@ -150,35 +157,39 @@ export class CallStatistics {
   /**
    * @param {string} userId
    * @param {Source} source
-   * @param {boolean} own
-   * @param {Values} values
-   * @returns {TrackValues}
+   * @returns {Origin}
    */
-  #track(userId, source, own, values) {
-    const name = this.#call.roster.participants.get(userId)?.name ?? userId;
-    return { user_id: userId, user_name: name, source, own, values };
+  #origin(userId, source) {
+    return { user_id: userId, user_name: this.#call.roster.participants.get(userId)?.name ?? userId, source };
   }
 
   /**
    * @param {Row} row
-   * @param {string} counter
+   * @param {(row: Row) => number | undefined} count
    * @returns {number} since the last reading
    */
-  #growth(row, counter) {
-    return (row[counter] ?? 0) - (this.#before.get(row.id)?.[counter] ?? 0);
+  #growth(row, count) {
+    const before = this.#before.get(row.id);
+    return (count(row) ?? 0) - ((before && count(before)) ?? 0);
   }
 
   /**
    * @param {Row} row
-   * @param {string} counter
-   * @param {number} [factor]
+   * @param {(row: Row) => number | undefined} count
    * @returns {number | undefined} per second
    */
-  #rate(row, counter, factor = 1) {
+  #rate(row, count) {
     const before = this.#before.get(row.id);
     if (!before || row.timestamp <= before.timestamp) return undefined;
-    return (1000 * factor * this.#growth(row, counter)) / (row.timestamp - before.timestamp);
+    return (1000 * this.#growth(row, count)) / (row.timestamp - before.timestamp);
   }
+}
+
+/** @param {Row} row */
+function octets(row) {
+  return (
+    (row.bytesSent ?? row.bytesReceived ?? 0) - (row.retransmittedBytesSent ?? row.retransmittedBytesReceived ?? 0)
+  );
 }
 
 /** @param {number | undefined} seconds */
@@ -186,9 +197,9 @@ const milliseconds = (seconds) => (seconds === undefined ? undefined : 1000 * se
 
 /**
  * @param {Map<string, Row>} rows
- * @returns {CallValues["path"]}
+ * @returns {TransportValues}
  */
-function pathOf(rows) {
+function transportOf(rows) {
   const all = [...rows.values()];
   const chosen = all.find(({ type }) => type === "transport")?.selectedCandidatePairId;
   // Firefox has no transport row, and says so in the pair.
@@ -196,7 +207,7 @@ function pathOf(rows) {
   const local = rows.get(pair?.localCandidateId);
   return {
     round_trip_ms: milliseconds(pair?.currentRoundTripTime),
-    available_bps: pair?.availableOutgoingBitrate,
+    available_bitrate: pair?.availableOutgoingBitrate,
     protocol: local?.candidateType === "relay" ? `TURN ${local.relayProtocol ?? ""}`.trim() : local?.protocol?.toUpperCase(),
   };
 }

@@ -44,6 +44,7 @@ async def test_loss_and_repair_of_each_track_and_of_all_together() -> None:
             microphone = track(told, me.user_id, "up_tracks", track_id="microphone")
             assert microphone["packets"] > 200
             assert 0 < microphone["lost"] < microphone["packets"] / 10
+            assert 0 <= microphone["loss"] < 0.3
             assert 0 < microphone["jitter_ms"] < 100
             assert microphone["bitrate"] > 1000
             heard = track(told, me.user_id, "down_tracks", user_id=other.user_id, track_id="microphone")

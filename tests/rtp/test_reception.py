@@ -44,9 +44,11 @@ def test_nothing_received_is_a_report_of_nothing() -> None:
     ],
 )
 def test_losses(numbers: Iterable[int], lost: int, fraction: int, highest: int) -> None:
-    report = statistics_of(numbers).report(SSRC, 0.0)
+    statistics = statistics_of(numbers)
+    report = statistics.report(SSRC, 0.0)
     assert report.packets_lost == lost
     assert report.fraction_lost == fraction
+    assert statistics.loss == pytest.approx(fraction / 256, abs=1 / 256)
     assert report.highest_sequence == highest
 
 

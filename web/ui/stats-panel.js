@@ -3,43 +3,49 @@ import { h, setData } from "./dom.js";
 import { icon } from "./icons.js";
 
 /**
- * @import { CallValues, TrackValues, Values } from "../stats.js"
+ * @import { CallValues, DownTrackValues, TransportValues, UpTrackValues, Values } from "../stats.js"
  * @import { Key } from "../i18n/index.js"
  */
 
 const EVERY_MS = 1_000;
 
-/** How each value is written, in the order in which they stand. @type {[keyof Values, (value: any) => string][]} */
+/** @typedef {Values & TransportValues} Shown */
+
+/** How each value is written, in the order in which they stand. @type {[keyof Shown, (value: any) => string][]} */
 const SHOWN = [
+  ["protocol", String],
+  ["round_trip_ms", duration],
+  ["available_bitrate", bitrate],
   ["resolution", String],
   ["fps", (value) => value.toFixed(0)],
   ["codec", String],
-  ["bitrate_bps", bitrate],
-  ["target_bps", bitrate],
+  ["bitrate", bitrate],
+  ["target_bitrate", bitrate],
   ["limited_by", (value) => t(/** @type {Key} */ (`stats.limited_by.${value}`))],
-  ["loss_percent", percent],
+  ["loss", percent],
   ["lost", String],
   ["packets", String],
+  ["octets", (value) => t("stats.kb", { value: Math.round(value / 1000) })],
   ["jitter_ms", duration],
-  ["round_trip_ms", duration],
   ["freezes", String],
   ["frozen_ms", duration],
-  ["concealed_percent", percent],
-  ["nacked", String],
+  ["concealed", percent],
+  ["nacks", String],
   ["repaired", String],
   ["keyframe_requests", String],
 ];
 
-/** A value from which on it is worth a colour. @type {Partial<Record<keyof Values, number>>} */
-const BAD_FROM = { loss_percent: 5, jitter_ms: 60, round_trip_ms: 400, concealed_percent: 5 };
+/** A value from which on it is worth a colour. @type {Partial<Record<keyof Shown, number>>} */
+const BAD_FROM = { loss: 0.05, jitter_ms: 60, round_trip_ms: 400, concealed: 0.05 };
 
 /**
  * The numbers of the call, beside the pictures: measured once a second, and only while somebody looks at them.
- * DOM contract: `[data-stats-track="USER_ID/SOURCE"]`, in it `[data-stat=NAME]` with the names of web/stats.js.
+ * DOM contract: `[data-stats-transport]` and `[data-stats-track="USER_ID/SOURCE"]`, in these `[data-stat=NAME]` with the
+ * names of web/stats.js; the pointer over a value shows its name.
  */
 export class StatsPanel {
   #read;
-  #path = h("p", { class: "stats-path" });
+  #transport = h("dl", { class: "stats-values" });
   #list = h("div", { class: "stats-list" });
   #copied = h("span", { t: "stats.copy" });
   /** @type {Map<string, { element: HTMLElement, values: HTMLElement }>} */
@@ -57,7 +63,7 @@ export class StatsPanel {
       "aside",
       { class: "stats", id: "statistics", hidden: true, label: "stats.title", tabindex: "-1" },
       h("header", { class: "stats-header" }, h("h2", { t: "stats.title" }), h("button", close, icon("close"))),
-      this.#path,
+      h("section", { class: "stats-track", data: { statsTransport: "" } }, h("h3", { t: "stats.transport" }), this.#transport),
       this.#list,
       h("button", { class: "button button-small", type: "button", on: { click: () => void this.#copy() } }, this.#copied),
     );
@@ -81,23 +87,19 @@ export class StatsPanel {
     const call = await this.#read();
     if (this.element.hidden) return;
     this.#last = call;
-    const { protocol = "–", round_trip_ms, available_bps } = call.path;
-    setText(this.#path, "text", "stats.path", {
-      protocol,
-      roundTrip: round_trip_ms === undefined ? "–" : duration(round_trip_ms),
-      available: available_bps === undefined ? "–" : bitrate(available_bps),
-    });
-    const keys = call.tracks.map((track) => `${track.user_id}/${track.source}`);
+    fill(this.#transport, call.transport);
+    const tracks = [...call.up_tracks, ...call.down_tracks];
+    const keys = tracks.map((track) => `${track.user_id}/${track.source}`);
     for (const [key, { element }] of this.#cards) {
       if (keys.includes(key)) continue;
       element.remove();
       this.#cards.delete(key);
     }
-    call.tracks.forEach((track, index) => {
+    tracks.forEach((track, index) => {
       const key = keys[index] ?? "";
       let card = this.#cards.get(key);
-      if (!card) this.#cards.set(key, (card = newCard(key, track)));
-      fill(card.values, track.values);
+      if (!card) this.#cards.set(key, (card = newCard(key, track, index < call.up_tracks.length)));
+      fill(card.values, track);
       if (this.#list.children[index] !== card.element) {
         this.#list.insertBefore(card.element, this.#list.children[index] ?? null);
       }
@@ -117,9 +119,10 @@ export class StatsPanel {
 
 /**
  * @param {string} key
- * @param {TrackValues} track
+ * @param {UpTrackValues | DownTrackValues} track
+ * @param {boolean} own
  */
-function newCard(key, { user_name, source, own }) {
+function newCard(key, { user_name, source }, own) {
   const values = h("dl", { class: "stats-values" });
   const what = h("span", { class: "stats-source", t: /** @type {Key} */ (`stats.source.${source}`) });
   const who = own ? h("span", { t: "stats.own" }) : h("span", {}, user_name);
@@ -129,7 +132,7 @@ function newCard(key, { user_name, source, own }) {
 
 /**
  * @param {HTMLElement} list
- * @param {Values} values
+ * @param {Shown} values
  */
 function fill(list, values) {
   for (const [name, write] of SHOWN) {
@@ -156,8 +159,9 @@ function bitrate(bps) {
   return bps >= 1e6 ? t("stats.mbps", { value: (bps / 1e6).toFixed(2) }) : t("stats.kbps", { value: Math.round(bps / 1000) });
 }
 
-/** @param {number} value */
-function percent(value) {
+/** @param {number} part */
+function percent(part) {
+  const value = 100 * part;
   return `${value.toFixed(value < 10 ? 1 : 0)} %`;
 }
 

@@ -68,6 +68,8 @@ class UpTrackStatistics:
     """of their payload"""
     lost: int
     """packets that did not come by themselves"""
+    loss: float
+    """part of the packets that were lost so in the last second, 0 to 1"""
     requested: int
     """packets that the publisher was asked for again (NACK), each time that it was"""
     repaired: int
@@ -165,6 +167,7 @@ def _up_track_statistics(track: UpTrack) -> UpTrackStatistics:
         packets=counters.packets,
         octets=counters.octets,
         lost=counters.lost,
+        loss=round(layer.statistics.loss, 3) if layer is not None else 0.0,
         requested=counters.requested,
         repaired=counters.repaired,
         duplicates=counters.duplicates,

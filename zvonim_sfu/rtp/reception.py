@@ -37,11 +37,14 @@ class ReceptionStatistics:
         "_restart_at",
         "_shift",
         "_transit",
+        "loss",
         "received",
     )
 
     received: int
     """Packets since the source started (anew), duplicates included."""
+    loss: float
+    """Part of the packets that did not come in the interval of the latest report, 0 to 1."""
 
     def __init__(self, clock_rate: int) -> None:
         self._clock_rate = clock_rate
@@ -49,6 +52,7 @@ class ReceptionStatistics:
         self._lsr_at = 0.0
         self._shift = 0
         self._lost_before = 0
+        self.loss = 0.0
         self._start()
 
     def _start(self) -> None:
@@ -140,13 +144,11 @@ class ReceptionStatistics:
         lost_interval = expected_interval - (self.received - self._received_prior)
         self._expected_prior = expected
         self._received_prior = self.received
-        fraction_lost = 0
-        if expected_interval > 0 and lost_interval > 0:
-            fraction_lost = min(255, (lost_interval << 8) // expected_interval)
+        self.loss = max(0, lost_interval) / expected_interval if expected_interval > 0 else 0.0
         dlsr = int((now - self._lsr_at) * 65536) if self._lsr else 0
         return ReportBlock(
             ssrc=ssrc,
-            fraction_lost=fraction_lost,
+            fraction_lost=min(255, int(self.loss * 256)),
             packets_lost=max(-0x800000, min(0x7FFFFF, lost)),
             highest_sequence=(self._extender.highest or 0) & 0xFFFFFFFF,
             jitter=int(self._jitter),
