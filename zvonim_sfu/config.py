@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     limit_up_tracks_per_participant: int = _limit("up_tracks_per_participant", ge=1, le=64)
     limit_messages_per_second: float = _limit("messages_per_second", le=1_000_000)
     limit_message_burst: int = _limit("message_burst", ge=1, le=1_000_000)
+    limit_message_bytes_per_second: float = _limit("message_bytes_per_second", ge=16_384, le=2**40)
     limit_joins_per_second: float = _limit("joins_per_second", le=1_000_000)
     limit_join_burst: int = _limit("join_burst", ge=1, le=1_000_000)
     limit_handshakes_per_second: float = _limit("handshakes_per_second", le=1_000_000)

@@ -23,6 +23,13 @@ def test_a_burst_is_granted_and_then_the_rate() -> None:
     assert bucket.is_full(now=100.0)
 
 
+def test_a_thing_may_cost_more_than_one_token_and_costs_nothing_when_refused() -> None:
+    bucket = TokenBucket(2.0, 3, now=0.0)
+    assert bucket.take(2.5, now=0.0)
+    assert not bucket.take(2, now=0.5)
+    assert bucket.take(1.5, now=0.5)
+
+
 @given(st.lists(st.floats(-1, 5), max_size=200))
 def test_no_more_is_granted_than_burst_and_rate_allow(steps: list[float]) -> None:
     bucket, now, latest, granted = TokenBucket(2.0, 3, now=0.0), 0.0, 0.0, 0

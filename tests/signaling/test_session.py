@@ -296,6 +296,20 @@ async def test_too_many_messages_are_refused_and_in_the_end_the_client_is(monkey
 
 
 @pytest.mark.asyncio
+async def test_large_messages_cost_more_than_small_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(session, "LARGEST_AT_ONCE", 2)
+    async with serving(message_bytes=10_000, message_bytes_per_second=1.0) as server:
+        ann = await server.enter("Ann")
+        for _ in range(2):
+            await ann.send("offer", to="nobody", sdp="v" * 9000)
+            assert (await ann.receive("error"))["code"] == "unknown-recipient"
+        await ann.send("offer", to="nobody", sdp="v" * 9000)
+        assert (await ann.receive("error"))["code"] == "rate-limited"
+        await ann.send("offer", to="nobody", sdp="v")
+        assert (await ann.receive("error"))["code"] == "unknown-recipient"
+
+
+@pytest.mark.asyncio
 async def test_a_message_that_is_too_big_closes_the_websocket() -> None:
     async with serving(message_bytes=1000) as server:
         ann = await server.enter("Ann")

@@ -20,12 +20,12 @@ class TokenBucket:
         self._tokens = float(burst)
         self._filled_at = now
 
-    def take(self, *, now: float) -> bool:
-        """Take one token. False: there is none, and nothing was taken."""
+    def take(self, tokens: float = 1, *, now: float) -> bool:
+        """Take one token, or as many as something costs. False: there are not enough, and nothing was taken."""
         self._fill(now)
-        if self._tokens < 1:
+        if self._tokens < tokens:
             return False
-        self._tokens -= 1
+        self._tokens -= tokens
         return True
 
     def wait_s(self, *, now: float) -> float:

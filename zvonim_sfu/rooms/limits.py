@@ -51,6 +51,10 @@ class Limits:
     message_burst: int = 200
     """WebSocket messages that one client may send at once: a connection trickles its candidates in a burst."""
 
+    message_bytes_per_second: float = 1_048_576.0
+    """Bytes of WebSocket messages per second that one client may go on sending, and 16 of the largest messages at once:
+    what a description costs grows with its size."""
+
     joins_per_second: float = 5.0
     """REST joins per second that one address may go on making."""
 
