@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import functools
 import socket
 from typing import TYPE_CHECKING, Final
+
+from aioice import stun as aioice_stun
 
 from tests.support.captures import offer as captured_offer
 from tests.support.captures import offer_names
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.session import Local, NegotiationError, Session
+from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent, StunError, parse_check
 from zvonim_sfu.net.kernel import Path
+from zvonim_sfu.net.udp import UdpPort
 from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpError, RtpPacket
 from zvonim_sfu.rtp.rtcp import RtcpError, parse_compound
@@ -67,6 +73,50 @@ def stun(data: bytes) -> None:
             assert agent.handle_check(check, Path(nowhere, ("127.0.0.1", 9)), 0.0) is None
 
 
+def _check(ufrag: str, password: str) -> bytes:
+    message = aioice_stun.Message(aioice_stun.Method.BINDING, aioice_stun.Class.REQUEST, b"transaction!")
+    message.attributes["USERNAME"] = f"{ufrag}:clnt"
+    message.attributes["USE-CANDIDATE"] = None
+    message.attributes["PRIORITY"] = 2130706431
+    message.add_message_integrity(password.encode())
+    message.add_fingerprint()
+    return bytes(message)
+
+
+class _Reached:
+    """A port with one agent, a client that it knows, and a stranger."""
+
+    def __init__(self) -> None:
+        self._runner = asyncio.Runner()  # never run again: the port is read when a datagram has been sent
+        self._port = self._runner.run(UdpPort.open(["127.0.0.1"], 0))
+        agent = IceAgent(_Nobody())
+        self._port.add(agent)
+        self._client, self._stranger = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for sock in (self._client, self._stranger):
+            sock.connect(("127.0.0.1", self._port.port))
+        self._client.send(_check(agent.local_ufrag, agent.local_pwd))
+        self._read()
+        self._client.recv(2048)  # its answer
+
+    def deliver(self, data: bytes) -> None:
+        for sock in (self._client, self._stranger):
+            sock.send(data)
+            self._read()
+        assert DropReason.HANDLER_ERROR not in self._port.drops
+
+    def _read(self) -> None:
+        ((receiving, owners),) = self._port._owners.items()
+        self._port._on_readable(receiving, owners)
+
+
+_reached = functools.cache(_Reached)
+
+
+def datagram(data: bytes) -> None:
+    """A datagram from an address that is known, and from one that is not."""
+    _reached().deliver(data)
+
+
 def description(data: bytes) -> None:
     """An offer: parsed, answered, and the answer parsed; and the same bytes as an edit of a real offer."""
     text = data.decode("utf-8", "replace")
@@ -100,6 +150,28 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "rtp": rtp,
     "rtcp": rtcp,
     "stun": stun,
+    "datagram": datagram,
     "description": description,
     "message": message,
 }
+
+SEEDS: Final[dict[str, list[bytes]]] = {
+    "rtp": [
+        b"\x80\x60",
+        b"\x90\x60" + bytes(10) + b"\xbe\xde\x00\x02",
+        b"\xb0\xe0" + bytes(10) + b"\x10\x00\x00\x01",
+    ],
+    "rtcp": [bytes([0x80 | n, t, 0, 6]) for n in (0, 1, 15, 31) for t in range(200, 208)],
+    "stun": [b"\x00\x01\x00\x20\x21\x12\xa4\x42" + bytes(12) + b"\x00\x06\x00\x09", _check("ufrag", "guessed")],
+    "datagram": [b"\x00\x01\x00\x20\x21\x12\xa4\x42", *(bytes([first]) for first in (20, 22, 63, 128, 144, 191, 255))],
+    "description": [bytes([n]) for n in range(0, 256, 5)],
+    "message": [
+        b'{"type":"offer","sdp":"',
+        b'{"type":"join","data":{',
+        b'{"type":"ice-candidate","candidate":',
+        b'{"type":"join","user_id":"u","user_name":"n","delivery":"slots"}',
+        b'{"type":"offer","data":{"sdp":"v=0","sources":{"0":"camera"}},"to":"all"}',
+        b'{"type":"track-muted","track_id":"camera","muted":true}',
+    ],
+}
+"""How the real thing begins, or is: where to start from."""
