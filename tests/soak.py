@@ -2,7 +2,7 @@
 
     python -m tests.soak --seconds 3600 [--seed 7]
 
-prints its seed, and does the same again with it. `make test-long` runs it for half a minute.
+prints its seed, and does the same again with it. `make test` runs it for a minute.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import random
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypedDict
 
 import aiohttp
 
@@ -35,6 +35,13 @@ LIMITS: Final = {
 }
 
 
+class Media(TypedDict):
+    """What somebody publishes."""
+
+    colour: tuple[int, int, int] | None
+    hertz: float
+
+
 class Soak:
     """One run: who is there now, and what may happen next."""
 
@@ -44,7 +51,16 @@ class Soak:
         self._server = server
         self._http = http
         self._present: list[DocumentedClient] = []
-        self._actions = (self.come, self.come, self.mute, self.leave, self.vanish, self.come_and_never_open, self.talk)
+        self._actions = (
+            self.come,
+            self.come,
+            self.come_and_never_open,
+            self.leave,
+            self.mute,
+            self.return_,
+            self.talk,
+            self.vanish,
+        )
 
     async def step(self) -> None:
         """Let one thing happen."""
@@ -60,17 +76,26 @@ class Soak:
 
     async def come(self) -> None:
         """Join a room; most publish, some only watch."""
-        watches = self._chance.random() < 0.3
         client = await DocumentedClient.enter(
             self._http,
             self._server.url,
             self._chance.choice(ROOMS),
             "Somebody",
             nested=self._chance.random() < 0.5,
-            colour=None if watches else self._chance.choice(COLOURS),
-            hertz=self._chance.choice((330, 440, 660)),
+            **self._media(),
         )
         self._present.append(client)
+
+    def _media(self) -> Media:
+        watches = self._chance.random() < 0.3
+        return {
+            "colour": None if watches else self._chance.choice(COLOURS),
+            "hertz": self._chance.choice((330, 440, 660)),
+        }
+
+    async def return_(self) -> None:
+        """Reload the page: the same participant is back, perhaps without a camera."""
+        await self._one().reload("Somebody", **self._media())
 
     async def come_and_never_open(self) -> None:
         """Join by REST alone: the join timeout ends it."""
@@ -130,7 +155,12 @@ async def soak(seconds: float, seed: int) -> dict[str, int]:
         await run.end()
         await until(lambda: not server.registry.rooms and not server.node.udp._agents, 20)
         assert not server.node._ssrcs
-        await until(lambda: _kept(living_objects()) == before and len(asyncio.all_tasks()) <= tasks, 20)
+        try:
+            await until(lambda: _kept(living_objects()) == before and len(asyncio.all_tasks()) <= tasks, 20)
+        except TimeoutError:
+            now = _kept(living_objects())
+            more = {name: more for name in now | before if (more := now.get(name, 0) - before.get(name, 0))}
+            raise AssertionError(f"left behind: {more}, and more than {tasks} of {asyncio.all_tasks()}") from None
         return run.done
 
 

@@ -18,6 +18,7 @@ from aiortc import (
     RTCRtpSender,
     RTCSessionDescription,
 )
+from aiortc.exceptions import InvalidStateError
 from aiortc.mediastreams import MediaStreamError
 from aiortc.sdp import SessionDescription
 
@@ -98,12 +99,30 @@ class Received:
             self.hertz = float(spectrum.argmax() * frame.sample_rate / sum(map(len, self._samples)))
 
 
+class PeerConnection(RTCPeerConnection):
+    """As aiortc's, but it may be closed while it connects.
+
+    aiortc's task goes on then: it starts senders and receivers that have just been stopped, or fails where nobody sees
+    it, and what remembers that failure keeps the whole connection in memory.
+    """
+
+    async def _RTCPeerConnection__connect(self) -> None:  # noqa: N802 - the name is aiortc's
+        try:
+            await super()._RTCPeerConnection__connect()  # type: ignore[misc]
+        except InvalidStateError:
+            if self.signalingState != "closed":
+                raise
+        if self.signalingState == "closed":
+            for transceiver in self.getTransceivers():
+                await transceiver.stop()
+
+
 class AiortcClient:
     """A peer connection with a colour and a tone, and a consumer for every m-section that it receives in."""
 
     def __init__(self, colour: Colour | None = None, hertz: float = 0.0) -> None:
         # Without a list of servers aiortc asks a public one for its address.
-        self.pc = RTCPeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
+        self.pc = PeerConnection(RTCConfiguration(iceServers=[], bundlePolicy=RTCBundlePolicy.MAX_BUNDLE))
         self.received: dict[str, Received] = {}
         "By mid."
         self._consumers: set[asyncio.Task[None]] = set()
@@ -113,6 +132,11 @@ class AiortcClient:
             self._camera = ColourTrack(colour)
             self.pc.addTrack(ToneTrack(hertz))
             self.pc.addTrack(self._camera)
+
+    @property
+    def publishes(self) -> bool:
+        """Whether there is anything to send."""
+        return self._camera is not None
 
     def show(self, colour: Colour | None) -> None:
         """Let the camera see another colour, or nothing: no negotiation is needed."""

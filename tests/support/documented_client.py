@@ -30,7 +30,7 @@ class DocumentedClient:
         self._http = http
         self._base = base
         self._nested = nested
-        self._closed = False
+        self._closed = self._reloaded = False
         self._reader: asyncio.Task[None] | None = None
         self._ws: aiohttp.ClientWebSocketResponse | None = None
 
@@ -53,13 +53,25 @@ class DocumentedClient:
             joined = await response.json()
             assert response.status == 200, joined
         self.room_id, self.user_id, self.users_in_room = joined["room_id"], joined["user_id"], joined["users_in_room"]
-        self._ws = await http.ws_connect(f"{base}/ws", params={"room_id": self.room_id, "user_id": self.user_id})
+        await self._open(name)
+        return self
+
+    async def _open(self, name: str) -> None:
+        ids = {"room_id": self.room_id, "user_id": self.user_id}
+        self._ws = await self._http.ws_connect(f"{self._base}/ws", params=ids)
         self._reader = asyncio.create_task(self._read(self._ws))
-        offer = await self.media.offer() if colour is not None else ""
+        offer = await self.media.offer() if self.media.publishes else ""
         await self.send("join", user_id=self.user_id, user_name=name)
         if offer:
             await self.send("offer", to="all", sdp=offer)
-        return self
+
+    async def reload(self, name: str, colour: Colour | None = None, hertz: float = 0.0) -> None:
+        """Close everything without a word and be back as the same user, with another peer connection."""
+        await self.close()
+        self._closed, self._reloaded = False, True
+        self.messages = []
+        self.media = AiortcClient(colour, hertz)
+        await self._open(name)
 
     async def send(self, kind: str, *, to: str | None = None, **fields: Any) -> None:
         """Send a message in this client's form."""
@@ -77,12 +89,24 @@ class DocumentedClient:
             self.messages.append(message)
             if message["type"] in ("offer", "answer") and message["from"] == "sfu":
                 assert message["to"] == self.user_id
+                if message["type"] == "offer" and self._is_out_of_date():
+                    continue
                 if message["type"] == "offer":
                     answer = await self.media.answer(message["sdp"])
                     with contextlib.suppress(ConnectionError):  # the server may have gone, or this user left
                         await self.send("answer", to="sfu", sdp=answer)
                 else:
                     await self.media.accept_answer(message["sdp"])
+
+    def _is_out_of_date(self) -> bool:
+        """Whether an offer of the server's is for a peer connection that is not there any more.
+
+        This user has left, and the server has closed it; or the page was loaded anew, and has offered itself: the
+        server takes that for what it is, another peer connection's, and forgets its own. (Crossing offers else make
+        the client roll back, which aiortc cannot.)
+        """
+        state = self.media.pc.signalingState
+        return state == "closed" or (self._reloaded and state == "have-local-offer")
 
     def said(self, kind: str, **fields: object) -> list[Message]:
         """The server's messages of one type with these fields."""
