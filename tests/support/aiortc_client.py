@@ -219,9 +219,9 @@ class AiortcClient:
 
     async def close(self) -> None:
         """End the peer connection and all consumers."""
-        for asker in self._askers:
-            await asker.close()
         await self.pc.close()
+        for asker in self._askers:  # not before: what still comes may make them ask
+            await asker.close()
         for task in self._consumers:
             task.cancel()
         await asyncio.gather(*self._consumers, return_exceptions=True)
