@@ -3,6 +3,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
+# What has to be installed again after a change: it is built, not imported from here.
+BUILT := pyproject.toml hatch_build.py zvonim_sfu/net/kernel_compiled.pyx
+# Tests that go through the packet kernel, and run on each: the compiled one, and the one of who has no compiler.
+KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py
 
 .DEFAULT_GOAL := run
 .PHONY: run dev test test-long check format bench clean help
@@ -16,6 +20,7 @@ dev: $(VENV)/.installed-dev ## the same on all addresses, restarted whenever a f
 
 test: $(VENV)/.installed-dev browsers check ## lint, type-check and run all tests, browsers included
 	$(BIN)/pytest
+	$(BIN)/pytest --kernel=python $(KERNEL_TESTS)
 
 test-long: $(VENV)/.installed-dev browsers ## run the tests that take minutes, or a machine that does nothing else
 	$(BIN)/pytest -m long
@@ -35,15 +40,17 @@ bench: $(VENV)/.installed-dev ## measure the packet path, and what strangers cos
 	@$(BIN)/python benchmarks/rejecting.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) node_modules $(CACHES)
+	rm -rf $(VENV) node_modules $(CACHES) zvonim_sfu/net/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
-.PHONY: browsers
+.PHONY: browsers compiler
 browsers:
 	@.ci/install-browsers
+compiler:
+	@.ci/install-compiler $(PYTHON)
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -51,11 +58,11 @@ $(BIN)/python:
 	@$(PYTHON) -m venv $(VENV) || \
 		{ rm -rf $(VENV); echo "Python's venv module is needed (Debian: apt-get install python3-venv)" >&2; exit 1; }
 
-$(VENV)/.installed: pyproject.toml | $(BIN)/python
+$(VENV)/.installed: $(BUILT) | $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml | $(BIN)/python
+$(VENV)/.installed-dev: $(BUILT) | compiler $(BIN)/python
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@ $(VENV)/.installed
 

@@ -28,7 +28,7 @@ from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.transport import Transport
 from zvonim_sfu.media.up_track import UpTrack
-from zvonim_sfu.net.kernel import Egress, Path
+from zvonim_sfu.net.path import Path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -82,7 +82,12 @@ async def microseconds_per_packet(receivers: int, packets: int) -> float:
     key = os.urandom(28)
     transport._inbound = session(key, Policy.SSRC_ANY_INBOUND)
     up_track = UpTrack(
-        track_id="camera", participant_id="p", source=Source.CAMERA, clock=PublisherClock(), publisher=nobody
+        track_id="camera",
+        participant_id="p",
+        source=Source.CAMERA,
+        clock=PublisherClock(),
+        publisher=nobody,
+        fan_out=node.udp.kernel.FanOut(node.udp.batch),
     )
     up_track.configure([VP8], {})
     transport.arrival_extension = ARRIVALS
@@ -92,8 +97,10 @@ async def microseconds_per_packet(receivers: int, packets: int) -> float:
     egresses = []
     for _ in range(receivers):
         outbound = session(os.urandom(28), Policy.SSRC_ANY_OUTBOUND)
-        egresses.append(Egress(outbound, Path(next(iter(node.udp._owners)), sink.getsockname())))
-        down_track = DownTrack("video", node.new_ssrc(), egress=egresses[-1], batch=node.udp.batch, listener=nobody)
+        egresses.append(node.udp.kernel.Egress(outbound, Path(next(iter(node.udp._owners)), sink.getsockname())))
+        down_track = DownTrack(
+            "video", node.udp.kernel.Sender(egresses[-1], node.new_ssrc()), batch=node.udp.batch, listener=nobody
+        )
         down_track.configure([VP8], {})
         down_track.attach(up_track, 0.0)
     incoming = published(packets, key)

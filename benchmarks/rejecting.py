@@ -25,7 +25,7 @@ from zvonim_sfu.net.udp import DATAGRAMS_PER_WAKE_UP, UdpPort
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from zvonim_sfu.net.kernel import Path
+    from zvonim_sfu.net.path import Path
 
 VARIANTS: Final = 64
 """Different datagrams of each kind, made beforehand."""

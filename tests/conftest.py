@@ -1,7 +1,9 @@
-"""What holds for every test: the order of the suites and hypothesis' manners on a shared machine."""
+"""What holds for every test: the order of the suites, the kernel, and hypothesis' manners on a shared machine."""
 
 from __future__ import annotations
 
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -15,6 +17,18 @@ BROWSER: Final = Path(__file__).parent / "browser"
 # A deadline per example measures the neighbours' load, not the code; pytest-timeout ends what hangs.
 settings.register_profile("zvonim", deadline=None)
 settings.load_profile("zvonim")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let whole suites run on the kernel that serves where there is no compiler."""
+    parser.addoption("--kernel", choices=("auto", "python"), default="auto", help="which packet kernel there is")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Hide the compiled kernel, from this process and from servers that tests start."""
+    if config.getoption("kernel") == "python":
+        os.environ["ZVONIM_KERNEL"] = "python"
+        sys.modules["zvonim_sfu.net.kernel_compiled"] = None  # type: ignore[assignment] # an import of it fails
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import os
 import socket
+import sys
 import tomllib
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
@@ -141,3 +142,12 @@ def test_an_expired_certificate_is_an_error_and_a_soon_expiring_one_a_warning(
 def test_a_missing_certificate_is_an_error(tmp_path: Path) -> None:
     missing = Settings(tls_cert=tmp_path / "none", tls_key=tmp_path / "none")
     assert [f.severity for f in review_certificate(missing)] == [Severity.ERROR]
+
+
+def test_a_kernel_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet = {"announce": "203.0.113.7"}
+    assert severities(local(kernel="compiled", **quiet).settings) == []
+    monkeypatch.setitem(sys.modules, "zvonim_sfu.net.kernel_compiled", None)
+    assert severities(local(**quiet).settings) == [Severity.NOTE]
+    assert severities(local(kernel="python", **quiet).settings) == []
+    assert severities(local(kernel="compiled", **quiet).settings) == [Severity.ERROR]

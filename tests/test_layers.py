@@ -16,7 +16,7 @@ MAX_LINES: Final = 400
 LAYERS: Final = ("", "signaling", "rooms", "media", "net", "rtp")
 
 # The only modules that may know what these promise to nobody.
-QUARANTINE: Final = {"aiortc": "media/ortc.py", "aioice": "net/ice.py", "pylibsrtp": "net/kernel.py"}
+QUARANTINE: Final = {"aiortc": "media/ortc.py", "aioice": "net/ice.py", "pylibsrtp": "net/srtp.py"}
 
 # What would make bytes-in, bytes-out code depend on more than its arguments.
 IMPURE: Final = frozenset(

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 import zipfile
 from pathlib import Path
 from urllib.request import urlopen
 
+import pytest
+
 ROOT = Path(__file__).parent.parent
 
 
-def test_a_built_wheel_serves_the_web_client(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(ROOT)]
-    subprocess.run(build, check=True, capture_output=True, timeout=100)
+SOURCES = ("LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "web", "zvonim_sfu")
+
+
+@pytest.mark.parametrize("kernel", ["compiled", "python"])
+def test_a_built_wheel_serves_the_web_client(kernel: str, tmp_path: Path) -> None:
+    """With a compiler or, as well, without."""
+    checkout = tmp_path / "checkout"
+    checkout.mkdir()
+    for name in SOURCES:
+        source = ROOT / name
+        if source.is_dir():
+            shutil.copytree(source, checkout / name, ignore=shutil.ignore_patterns("*.so", "__pycache__"))
+        else:
+            shutil.copy(source, checkout)
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(checkout)]
+    built_with = {} if kernel == "compiled" else {"CC": "false"}
+    subprocess.run(build, check=True, capture_output=True, timeout=100, env=os.environ | built_with)
     (wheel,) = tmp_path.glob("*.whl")
+    assert wheel.name.endswith("-py3-none-any.whl") == (kernel == "python")
     installed = tmp_path / "installed"
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(installed)
@@ -26,7 +44,8 @@ def test_a_built_wheel_serves_the_web_client(tmp_path: Path) -> None:
     where = [sys.executable, "-c", "import zvonim_sfu; print(zvonim_sfu.__file__)"]
     assert subprocess.check_output(where, cwd=tmp_path, env=environment, text=True).startswith(str(installed))
     command = [sys.executable, "-m", "zvonim_sfu", "--port", "0", "--media-host", "127.0.0.1", "--media-port", "0"]
-    server = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, text=True)
+    with (tmp_path / "log").open("w") as log:
+        server = subprocess.Popen(command, cwd=tmp_path, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
     try:
         assert server.stdout is not None
         match = re.search(r"Open (http://\S+/)", server.stdout.readline())
@@ -41,3 +60,4 @@ def test_a_built_wheel_serves_the_web_client(tmp_path: Path) -> None:
         assert server.wait(10) == 0
         if server.stdout is not None:
             server.stdout.close()
+    assert f"kernel={kernel}" in (tmp_path / "log").read_text()

@@ -12,6 +12,7 @@ from aiohttp import web
 from zvonim_sfu.media.node import MediaNode
 from zvonim_sfu.metrics import add_metrics
 from zvonim_sfu.net.addresses import host_addresses
+from zvonim_sfu.net.kernel import load_kernel
 from zvonim_sfu.net.limiter import AddressLimiter
 from zvonim_sfu.rooms.registry import Registry
 from zvonim_sfu.signaling import rest
@@ -55,6 +56,7 @@ def create_app(settings: Settings) -> web.Application:
             settings.media_port,
             settings.announced,
             handshakes=AddressLimiter(limits.handshakes_per_second, limits.handshake_burst),
+            kernel=load_kernel(settings.kernel),
         )
         app[NODE] = node
         ice_servers = [server.to_server() for server in settings.ice_servers]

@@ -17,6 +17,7 @@ from zvonim_sfu.app import find_certificate
 from zvonim_sfu.config import Settings
 from zvonim_sfu.config_values import IceServerSetting
 from zvonim_sfu.net.addresses import candidates, host_addresses
+from zvonim_sfu.net.kernel import KernelError, load_kernel
 from zvonim_sfu.net.sockets import open_sockets
 from zvonim_sfu.serve import http_port_problem
 from zvonim_sfu.tls import TlsError
@@ -68,6 +69,17 @@ def review(settings: Settings) -> Iterator[Finding]:
             "This host has no public address for media: fine here and on the LAN. For calls over the internet set "
             "announce to the address that the router forwards to this host.",
         )
+    try:
+        kernel = load_kernel(settings.kernel)
+    except KernelError as error:
+        yield Finding(Severity.ERROR, f"{error}.")
+    else:
+        if settings.kernel == "auto" and kernel.name == "python":
+            yield Finding(
+                Severity.NOTE,
+                "The packet kernel was not compiled, which costs about four times the CPU time for each packet. "
+                "Install a C compiler and Python's headers, then the package again.",
+            )
 
 
 def review_certificate(settings: Settings) -> Iterator[Finding]:

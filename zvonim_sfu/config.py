@@ -119,6 +119,10 @@ class Settings(BaseSettings):
     """What has to be sent as Authorization: Bearer TOKEN to read /api/statistics and /metrics from another computer,
     16 characters at least; without it they can be read on this computer only."""
 
+    kernel: Literal["auto", "compiled", "python"] = "auto"
+    """Which code protects and sends each packet: "compiled", which needs a C compiler when the package is installed,
+    "python", which costs about four times the CPU time, or "auto", the compiled one if it is there."""
+
     state_dir: Path | None = None
     """Directory for what the server keeps; by default zvonim-sfu in $XDG_STATE_HOME or ~/.local/state."""
 

@@ -16,6 +16,7 @@ from aiohttp.log import access_logger
 from zvonim_sfu import __version__
 from zvonim_sfu.app import create_app, find_certificate
 from zvonim_sfu.net.addresses import host_addresses
+from zvonim_sfu.net.kernel import KernelError
 from zvonim_sfu.tls import TlsError
 
 if TYPE_CHECKING:
@@ -56,7 +57,7 @@ async def serve(settings: Settings) -> None:
     try:
         try:
             await runner.setup()
-        except OSError as error:  # its sentence is MediaNode's
+        except (OSError, KernelError) as error:  # the sentence of an OSError is MediaNode's
             raise StartError(f"{error}.") from None
         context = certificate.context() if certificate else None
         try:

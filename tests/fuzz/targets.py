@@ -16,7 +16,7 @@ from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.session import Local, NegotiationError, Session
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent, StunError, parse_check
-from zvonim_sfu.net.kernel import Path
+from zvonim_sfu.net.path import Path
 from zvonim_sfu.net.udp import UdpPort
 from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpError, RtpPacket

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 from tests.media.support import OPUS, VP8, rtp
 from zvonim_sfu.media.down_track import DownTrack
@@ -11,7 +11,7 @@ from zvonim_sfu.media.publisher_clock import PublisherClock
 from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import UpTrack
-from zvonim_sfu.net.kernel import Batch, Egress
+from zvonim_sfu.net.kernel_python import Batch, Egress, FanOut, Sender
 from zvonim_sfu.rtp.packet import RtpPacket
 
 if TYPE_CHECKING:
@@ -21,6 +21,22 @@ if TYPE_CHECKING:
 
 KEYFRAME: Final = b"\x10\x00 a VP8 keyframe begins here"
 DELTA: Final = b"\x10\x01 a VP8 delta frame begins here"
+
+
+class RecordingEgress(Egress):
+    """Where packets arrive as they leave: at once, and not encrypted."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.sent: list[RtpPacket] = []
+
+
+class Wire(Batch):
+    """A batch that hands packets to the egress of each."""
+
+    def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
+        assert isinstance(egress, RecordingEgress)
+        egress.sent.append(RtpPacket.parse(header + tail))
 
 
 class Publisher:
@@ -43,7 +59,12 @@ class Publisher:
         "When the up track wants to be called."
         self.clock = clock or PublisherClock()
         self.up_track = UpTrack(
-            track_id=source.value, participant_id=name, source=source, clock=self.clock, publisher=self
+            track_id=source.value,
+            participant_id=name,
+            source=source,
+            clock=self.clock,
+            publisher=self,
+            fan_out=FanOut(Wire()),
         )
         self.up_track.configure(codecs or ((OPUS,) if source.kind == "audio" else (VP8,)), extension_ids or {})
         self.router = Router()
@@ -90,20 +111,13 @@ class Subscriber:
         ssrc: int = 0xABCD,
         rtx_ssrc: int = 0,
     ) -> None:
-        self.sent: list[RtpPacket] = []
+        self.egress = RecordingEgress()
+        self.sent = self.egress.sent
         self.unsupported: list[UpTrack] = []
-        self.down_track = DownTrack(kind, ssrc, egress=Egress(), batch=cast("Batch", self), listener=self)
+        self.down_track = DownTrack(kind, Sender(self.egress, ssrc), batch=Wire(), listener=self)
         self.down_track.configure(
             codecs or ((OPUS,) if kind == "audio" else (VP8,)), extension_ids or {}, rtx_ssrc=rtx_ssrc
         )
-
-    def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
-        """Stand in for the batch."""
-        assert isinstance(egress, Egress)
-        self.sent.append(RtpPacket.parse(header + tail))
-
-    def flush(self) -> None:
-        """What leaves is seen at once."""
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         self.unsupported.append(up_track)

@@ -201,6 +201,6 @@ def test_the_memory_of_repairs_is_bounded() -> None:
     scene = Repairing()
     for n in range(5, 1000):
         scene.publisher.send_frame(n, 1.0)
-        scene.down_track._egress.bytes_sent += 10_000
+        scene.subscriber.egress.bytes_sent += 10_000
         scene.ask(scene.sent[-1], now=1.1 + n / 1000)
     assert len(scene.down_track._resent) == MAX_RESENT

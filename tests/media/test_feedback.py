@@ -57,7 +57,7 @@ class Link:
         node = SimpleNamespace(wall_time=lambda now: WALL + now)
         self.transport = SimpleNamespace(
             router=self.publisher.router,
-            egress=self.down_track._egress,
+            egress=self.down_track._sender.egress,
             arrivals=ArrivalLog(),
             arrival_extension=arrival_extension,
             send_rtcp=self.send_rtcp,

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
-from tests.media.flows import KEYFRAME, Publisher
+from tests.media.flows import KEYFRAME, Publisher, RecordingEgress, Wire
 from tests.media.support import AUDIO_LEVEL, MID, described, local, rtp, section, track
 from zvonim_sfu.media.negotiation import accept_answer, answer, make_offer
 from zvonim_sfu.media.router import Router
@@ -14,7 +14,7 @@ from zvonim_sfu.media.session import Session
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.totals import Totals
 from zvonim_sfu.media.tracks import Tracks
-from zvonim_sfu.net.kernel import Batch, Egress
+from zvonim_sfu.net.kernel import PYTHON
 from zvonim_sfu.rtp.packet import RtpPacket
 
 if TYPE_CHECKING:
@@ -24,26 +24,17 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.up_track import UpTrack
 
 
-class RecordingBatch(Batch):
-    """A batch that sends nothing."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.sent: list[RtpPacket] = []
-
-    def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
-        self.sent.append(RtpPacket.parse(header + tail))
-
-
 class Owner:
     """Stands in for a peer: its transport, and what its tracks tell it."""
 
     def __init__(self) -> None:
-        self.transport = SimpleNamespace(router=Router(), egress=Egress(), arrival_extension=0)
-        self.batch = RecordingBatch()
+        egress = RecordingEgress()
+        self.sent = egress.sent
+        self.transport = SimpleNamespace(router=Router(), egress=egress, arrival_extension=0)
         self.ended: list[int] = []
         self.unsupported: list[UpTrack] = []
-        node = SimpleNamespace(udp=SimpleNamespace(batch=self.batch), track_sets=set(), ended=Totals())
+        udp = SimpleNamespace(batch=Wire(), kernel=PYTHON)
+        node = SimpleNamespace(udp=udp, track_sets=set(), ended=Totals())
         self.tracks = Tracks(cast("Any", node), "ann", cast("Any", self.transport), self)
         self.session = Session()
         self.local = local()
@@ -151,10 +142,10 @@ def test_a_down_track_carries_the_track_of_its_section() -> None:
     owner.tracks.attach(owner.session, {"bob/camera": publisher.up_track})
     assert down.up_track is publisher.up_track
     publisher.send_frame(1, payload=KEYFRAME)
-    assert len(owner.batch.sent) == 1
+    assert len(owner.sent) == 1
     owner.tracks.attach(owner.session, {})
     publisher.send_frame(2)
-    assert len(owner.batch.sent) == 1
+    assert len(owner.sent) == 1
 
 
 def test_a_section_that_is_used_again_keeps_its_down_track() -> None:
@@ -209,7 +200,7 @@ def test_a_paused_section_sends_nothing_and_reports_nothing() -> None:
     owner.session, _ = answer(owner.session, paused, local=owner.local, tracks=[track("bob/camera")])
     owner.tracks.apply(owner.session, {})
     publisher.send_frame(2, payload=KEYFRAME)
-    assert len(owner.batch.sent) == 1
+    assert len(owner.sent) == 1
     assert owner.unsupported == []
 
 
@@ -221,7 +212,7 @@ def test_an_extension_is_sent_only_to_who_takes_it() -> None:
     owner.offered(section("video", "0", "recvonly", extensions=(*extensions, Extension(1, MID))), slot_mode=True)
     owner.tracks.assign({"0": publisher.up_track})
     publisher.send(rtp(1, payload=KEYFRAME, extensions=[(n, b"x") for n in (1, 2, 5, 6, 7, 8, 9)]))
-    assert [number for number, _ in owner.batch.sent[0].extensions()] == [5, 6, 7]
+    assert [number for number, _ in owner.sent[0].extensions()] == [5, 6, 7]
 
 
 def test_closing_ends_everything() -> None:

@@ -27,6 +27,9 @@ class Recorder:
         assert packet.ssrc == layer.ssrc
         self.got.append((sequence, keyframe))
 
+    def steady_sender(self, layer: Layer) -> None:
+        """Everything goes through `forward`."""
+
     def on_codec(self) -> None:
         self.codec_changes += 1
 

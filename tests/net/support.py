@@ -15,8 +15,8 @@ from zvonim_sfu.net.udp import UdpPort
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
-    from zvonim_sfu.net.kernel import Path
     from zvonim_sfu.net.limiter import AddressLimiter
+    from zvonim_sfu.net.path import Path
 
 REMOTE_UFRAG = "clnt"
 REMOTE_PWD = "the-clients-own-password"

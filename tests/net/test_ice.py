@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from tests.net.support import REMOTE_UFRAG, RecordingListener, check_message, new_agent
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import DTLS_QUEUE_MAX_DATAGRAMS, Check, IceAgent, StunError, parse_check
-from zvonim_sfu.net.kernel import Path
+from zvonim_sfu.net.path import Path
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -1,86 +1,37 @@
+"""What both kernels promise; tests/net/test_kernel_twins.py compares them, byte by byte."""
+
 from __future__ import annotations
 
-import contextlib
-import errno
-import os
 import socket
-import struct
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from pylibsrtp import Policy, Session
 
-from zvonim_sfu.net import kernel
+from tests.net.kernels import KERNELS, PROFILES, link, rtp_header, sessions, waiting
 from zvonim_sfu.net.drops import DropReason
-from zvonim_sfu.net.kernel import (
-    Batch,
-    Egress,
-    Path,
-    protect_rtcp,
-    send,
-    unprotect_rtcp,
-    unprotect_rtp,
-)
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-PROFILES = {
-    "AES128_CM_SHA1_80": (Policy.SRTP_PROFILE_AES128_CM_SHA1_80, 30),
-    "AEAD_AES_128_GCM": (Policy.SRTP_PROFILE_AEAD_AES_128_GCM, 28),
-    "AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44),
-}
-RECEIVER_REPORT = struct.pack("!BBHI", 0x80, 201, 1, 0x5EED)
+from zvonim_sfu.net.kernel import PYTHON, Kernel, KernelError, load_kernel
+from zvonim_sfu.net.path import Path
+from zvonim_sfu.net.srtp import unprotect_rtp
+from zvonim_sfu.rtp.packet import ExtensionPlan, RtpPacket
 
 
-def sessions(profile: str = "AEAD_AES_128_GCM") -> tuple[Session, Session]:
-    """A sender's session and its receiver's."""
-    number, key_bytes = PROFILES[profile]
-    key = os.urandom(key_bytes)
-    return (
-        Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_OUTBOUND, srtp_profile=number)),
-        Session(Policy(key=key, ssrc_type=Policy.SSRC_ANY_INBOUND, srtp_profile=number)),
-    )
-
-
-def rtp_header(sequence_number: int, ssrc: int = 0xABCD) -> bytes:
-    return struct.pack("!BBHII", 0x80, 96, sequence_number, 3000, ssrc)
-
-
-@contextlib.contextmanager
-def link() -> Iterator[tuple[Path, socket.socket]]:
-    """A path to a socket that reads what is sent by it."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as receiver,
-    ):
-        receiver.bind(("127.0.0.1", 0))
-        receiver.settimeout(5)
-        yield Path(sender, receiver.getsockname()), receiver
-
-
-class RefusingSocket(socket.socket):
-    """A socket whose kernel takes nothing."""
-
-    error = OSError()
-
-    def sendto(self, *_: Any) -> int:
-        raise self.error
+@pytest.fixture(params=KERNELS)
+def kernel(request: pytest.FixtureRequest) -> Kernel:
+    return KERNELS[request.param]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
-def test_what_a_batch_sends_decrypts_to_header_and_tail(profile: str) -> None:
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+def test_what_a_batch_sends_decrypts_to_header_and_tail(kernel: Kernel, profile: str, host: str) -> None:
     tx_one, rx_one = sessions(profile)
     tx_two, rx_two = sessions(profile)
-    with link() as (path_one, receiver_one), link() as (path_two, receiver_two):
-        one, two = Egress(tx_one, path_one), Egress(tx_two, path_two)
-        batch = Batch()
+    with link(host) as (path_one, receiver_one), link(host) as (path_two, receiver_two):
+        one, two = kernel.Egress(tx_one, path_one), kernel.Egress(tx_two, path_two)
+        batch = kernel.Batch()
         for number in range(3):
             batch.append(one, rtp_header(number), b"tail %d" % number)
             batch.append(two, rtp_header(number + 7, ssrc=2), b"tail %d" % number)
-        assert one.packets_sent == 0
+        assert (len(batch), one.packets_sent) == (6, 0)
         batch.flush()
         received = 0
         for number in range(3):
@@ -96,31 +47,46 @@ def test_what_a_batch_sends_decrypts_to_header_and_tail(profile: str) -> None:
         assert len(batch) == 0
 
 
-def test_a_flushed_batch_sends_nothing_twice() -> None:
+def test_a_flushed_batch_sends_nothing_twice(kernel: Kernel) -> None:
     with link() as (path, receiver):
-        egress = Egress(sessions()[0], path)
-        batch = Batch()
+        egress = kernel.Egress(sessions()[0], path)
+        batch = kernel.Batch()
         batch.append(egress, rtp_header(1), b"")
         batch.flush()
         batch.flush()
-        receiver.recv(2048)
-        assert egress.packets_sent == 1
+        assert len(waiting(receiver)) == egress.packets_sent == 1
 
 
-def test_a_batch_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kernel, "BATCH_MAX_PACKETS", 4)
+def test_two_batches_may_share_an_egress(kernel: Kernel) -> None:
+    with link() as (path, receiver):
+        egress = kernel.Egress(sessions()[0], path)
+        for number in range(2):
+            batch = kernel.Batch()
+            batch.append(egress, rtp_header(number), b"")
+            batch.flush()
+        assert len(waiting(receiver)) == 2
+
+
+def test_a_batch_is_bounded(kernel: Kernel) -> None:
     with link() as (path, _):
-        egress = Egress(sessions()[0], path)
-        batch = Batch()
+        egress = kernel.Egress(sessions()[0], path)
+        batch = kernel.Batch(4)
         for number in range(9):
             batch.append(egress, rtp_header(number), b"")
         assert egress.packets_sent == 8
         assert len(batch) == 1
+        senders = [kernel.Sender(egress, ssrc) for ssrc in range(5)]
+        for sender in senders:
+            sender.payload_type = 96
+        fan_out = kernel.FanOut(batch)
+        fan_out.replace(senders)
+        fan_out.forward(RtpPacket.parse(rtp_header(1)), 1)
+        assert (egress.packets_sent, len(batch)) == (12, 2)
 
 
-def test_packets_before_keys_or_path_are_counted_drops() -> None:
-    batch = Batch()
-    without_session, without_path = Egress(), Egress(sessions()[0])
+def test_packets_before_keys_or_path_are_counted_drops(kernel: Kernel) -> None:
+    batch = kernel.Batch()
+    without_session, without_path = kernel.Egress(), kernel.Egress(sessions()[0])
     batch.append(without_session, rtp_header(1), b"")
     batch.append(without_path, rtp_header(1), b"")
     batch.flush()
@@ -128,11 +94,29 @@ def test_packets_before_keys_or_path_are_counted_drops() -> None:
     assert without_path.drops == {DropReason.NO_PATH: 1}
 
 
-def test_a_packet_that_cannot_be_protected_costs_only_itself() -> None:
+def test_what_was_taken_away_is_not_used_when_the_batch_is_flushed(kernel: Kernel) -> None:
+    batch = kernel.Batch()
+    with link() as (path, receiver):
+        closed, moved = kernel.Egress(sessions()[0], path), kernel.Egress(sessions()[0], path)
+        batch.append(closed, rtp_header(1), b"")
+        batch.append(moved, rtp_header(1), b"")
+        closed.session = closed.path = None
+        moved.path = None
+        batch.flush()
+        assert waiting(receiver) == []
+        assert closed.drops == {DropReason.NO_SESSION: 1}
+        assert moved.drops == {DropReason.NO_PATH: 1}
+        moved.path = path
+        batch.append(moved, rtp_header(2), b"")
+        batch.flush()
+        assert len(waiting(receiver)) == 1
+
+
+def test_a_packet_that_cannot_be_protected_costs_only_itself(kernel: Kernel) -> None:
     tx, rx = sessions()
     with link() as (path, receiver):
-        egress = Egress(tx, path)
-        batch = Batch()
+        egress = kernel.Egress(tx, path)
+        batch = kernel.Batch()
         batch.append(egress, rtp_header(1), bytes(1357 - 12))
         batch.append(egress, b"no RTP", b"")
         batch.append(egress, rtp_header(2), bytes(1356 - 12))
@@ -142,62 +126,110 @@ def test_a_packet_that_cannot_be_protected_costs_only_itself() -> None:
         assert egress.packets_sent == 1
 
 
-@pytest.mark.parametrize(
-    ("error", "reason"),
-    [
-        (BlockingIOError(errno.EAGAIN, ""), DropReason.SOCKET_FULL),
-        (OSError(errno.ENOBUFS, ""), DropReason.NO_BUFFERS),
-        (OSError(errno.ENETUNREACH, ""), DropReason.SEND_FAILED),
-        (OSError(errno.EPERM, ""), DropReason.SEND_FAILED),
-    ],
-)
-def test_what_the_socket_refuses_is_a_counted_drop(error: OSError, reason: DropReason) -> None:
-    with RefusingSocket(socket.AF_INET, socket.SOCK_DGRAM) as refusing:
-        refusing.error = error
-        egress = Egress(sessions()[0], Path(refusing, ("127.0.0.1", 9)))
-        batch = Batch()
-        batch.append(egress, rtp_header(1), b"")
+def test_an_address_that_nobody_can_send_to_costs_only_its_own_packets(kernel: Kernel) -> None:
+    with link() as (path, receiver):
+        dead = kernel.Egress(sessions()[0], Path(path.socket, ("127.0.0.1", 0)))
+        alive = kernel.Egress(sessions()[0], path)
+        batch = kernel.Batch()
+        for number in range(3):
+            batch.append(dead, rtp_header(number), b"")
+            batch.append(alive, rtp_header(number), b"")
         batch.flush()
-        assert egress.drops == {reason: 1}
-        assert (egress.packets_sent, egress.bytes_sent) == (0, 0)
+        assert len(waiting(receiver)) == 3
+        assert (dead.drops, dead.packets_sent) == ({DropReason.SEND_FAILED: 3}, 0)
+        assert not alive.drops
 
 
-def test_a_closed_socket_is_a_counted_drop() -> None:
+def test_a_closed_socket_is_a_counted_drop(kernel: Kernel) -> None:
     with link() as (path, _):
+        egress = kernel.Egress(sessions()[0], path)
+        batch = kernel.Batch()
+        batch.append(egress, rtp_header(1), b"")
         path.socket.close()
-        assert send(path, b"data") is DropReason.SEND_FAILED
+        with link() as (_, other):  # which has the number of the closed one
+            batch.flush()
+            assert waiting(other) == []
+        assert (egress.drops, egress.packets_sent) == ({DropReason.SEND_FAILED: 1}, 0)
 
 
-@pytest.mark.parametrize("profile", PROFILES)
-def test_rtcp_survives_the_way(profile: str) -> None:
-    tx, rx = sessions(profile)
-    protected = protect_rtcp(tx, RECEIVER_REPORT)
-    assert protected is not None
-    assert unprotect_rtcp(rx, protected) == RECEIVER_REPORT
+def test_a_path_of_no_ip_address_is_refused_or_drops() -> None:
+    with link() as (path, _), pytest.raises(OSError):  # noqa: PT011 - the words are the C library's
+        KERNELS["compiled"].Egress(path=Path(path.socket, ("no address", 9)))
 
 
-def test_forged_and_replayed_packets_are_none() -> None:
-    tx, rx = sessions()
-    data = tx.protect(rtp_header(1) + b"payload")
-    assert unprotect_rtp(rx, data[:-1] + bytes([data[-1] ^ 1])) is None
-    assert unprotect_rtp(rx, data) is not None
-    assert unprotect_rtp(rx, data) is None
-    report = protect_rtcp(tx, RECEIVER_REPORT)
-    assert report is not None
-    assert unprotect_rtcp(rx, report[:-1] + bytes([report[-1] ^ 1])) is None
-    assert unprotect_rtcp(rx, report) == RECEIVER_REPORT
-    assert unprotect_rtcp(rx, report) is None
+def test_a_fan_out_sends_a_packet_under_each_senders_numbers(kernel: Kernel) -> None:
+    incoming = RtpPacket.parse(
+        b"\x90\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\xbe\xde\x00\x01\x10\xaa\x00\x00picture"
+    )
+    with link() as (path_one, receiver_one), link() as (path_two, receiver_two):
+        (tx_one, rx_one), (tx_two, rx_two) = sessions(), sessions()
+        one, two = (
+            kernel.Sender(kernel.Egress(tx_one, path_one), 11),
+            kernel.Sender(kernel.Egress(tx_two, path_two), 12),
+        )
+        one.payload_type, one.sequence_offset, one.timestamp_offset = 101, -7, -3001
+        two.payload_type, two.sequence_offset, two.timestamp_offset = 102, 0x1FFFF, 1
+        two.plan = ExtensionPlan({1: 3})
+        one.last_sequence, two.last_sequence = 3, 0x20006
+        one.last_timestamp = 5
+        batch = kernel.Batch()
+        fan_out = kernel.FanOut(batch)
+        fan_out.replace([one, two])
+        fan_out.forward(incoming, 7)
+        batch.flush()
+        assert unprotect_rtp(rx_one, receiver_one.recv(2048)) == (
+            b"\x80\xe5\x00\x00\xff\xff\xff\xff\x00\x00\x00\x0bpicture"
+        )
+        assert unprotect_rtp(rx_two, receiver_two.recv(2048)) == (
+            b"\x90\xe6\x00\x06\x00\x00\x0b\xb9\x00\x00\x00\x0c\xbe\xde\x00\x01\x30\xaa\x00\x00picture"
+        )
+        assert [(s.packets, s.octets, s.last_sequence, s.last_timestamp) for s in (one, two)] == [
+            (1, 7, 3, 5),
+            (1, 7, 0x20006, 0),
+        ]
 
 
-def test_rtcp_that_libsrtp_refuses_is_none() -> None:
-    tx, _ = sessions()
-    assert protect_rtcp(tx, bytes(1500)) is None
-    assert protect_rtcp(tx, b"\x80") is None
+def test_a_fan_out_begins_with_the_highest_floor(kernel: Kernel) -> None:
+    fan_out = kernel.FanOut(kernel.Batch())
+    senders = [kernel.Sender(kernel.Egress(), number) for number in range(3)]
+    for sender, floor in zip(senders, (5, 70_000, -3), strict=True):
+        sender.floor = floor
+    fan_out.replace(senders)
+    assert fan_out.floor == 70_000
+    fan_out.replace(senders[2:])
+    assert fan_out.floor == 0
+    fan_out.replace([])
+    assert fan_out.floor == 0
 
 
-@given(st.binary(max_size=64) | st.binary(min_size=1490, max_size=1510))
-def test_no_bytes_from_the_network_raise(data: bytes) -> None:
-    for profile in PROFILES:
-        _, rx = sessions(profile)
-        assert unprotect_rtp(rx, data) is None
-        assert unprotect_rtcp(rx, data) is None
+def test_the_kernels_have_the_same_interface() -> None:
+    for field in Kernel._fields[1:]:
+        names = [
+            {name for name in dir(getattr(kernel, field)) if not name.startswith("_")} for kernel in KERNELS.values()
+        ]
+        assert names[0] == names[1], field
+
+
+def test_the_kernel_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert load_kernel().name == load_kernel("compiled").name == "compiled"
+    assert load_kernel("python") is PYTHON
+
+    def not_built(_: str) -> Any:
+        raise ModuleNotFoundError("No module named kernel_compiled")
+
+    monkeypatch.setattr("importlib.import_module", not_built)
+    assert load_kernel() is PYTHON
+    with pytest.raises(KernelError, match=r"No module named kernel_compiled.*install a C compiler"):
+        load_kernel("compiled")
+
+
+def test_a_path_by_another_socket_leaves_by_that_one(kernel: Kernel) -> None:
+    with link() as (first, receiver), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as second:
+        second.bind(("127.0.0.1", 0))
+        egress = kernel.Egress(sessions()[0], first)
+        batch = kernel.Batch()
+        for number, sender in enumerate((first.socket, second)):
+            egress.path = Path(sender, first.address)
+            batch.append(egress, rtp_header(number), b"")
+            batch.flush()
+            assert receiver.recvfrom(2048)[1] == sender.getsockname()

@@ -28,12 +28,11 @@ from tests.net.support import (
 )
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
-from zvonim_sfu.net.kernel import Egress
 from zvonim_sfu.net.limiter import AddressLimiter
 from zvonim_sfu.net.udp import MAX_ADDRESSES_PER_AGENT, MAX_DATAGRAM_BYTES, UdpPort
 
 if TYPE_CHECKING:
-    from zvonim_sfu.net.kernel import Path
+    from zvonim_sfu.net.path import Path
 
 SRTP = bytes([0x80]) + bytes(40)
 SRTCP = bytes([0x81, 201]) + bytes(40)
@@ -86,7 +85,7 @@ async def test_one_wake_up_has_one_time_and_sends_at_its_end() -> None:
                 super().on_srtp(data, now)
                 port.batch.append(egress, b"header", b"tail")
 
-        listener, egress = Batching(), Egress()
+        listener, egress = Batching(), port.kernel.Egress()
         agent = new_agent(listener)
         port.add(agent)
         with client_of(port) as client:

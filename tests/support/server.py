@@ -85,7 +85,8 @@ async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
     """
     values = DEFAULTS | settings
     flags = [f"--{name.replace('_', '-')}={value}" for name, value in values.items() if value is not None]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("ZVONIM_")}
+    own = ("ZVONIM_KERNEL",)  # as tests/conftest.py sets it
+    environment = {name: value for name, value in os.environ.items() if name in own or not name.startswith("ZVONIM_")}
     # In a directory of its own, where no zvonim.toml lies.
     with tempfile.TemporaryDirectory(prefix="zvonim-server-") as folder:
         process = await asyncio.create_subprocess_exec(

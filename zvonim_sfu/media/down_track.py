@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.net.kernel import Batch, Egress
+    from zvonim_sfu.net.kernel_python import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
-    from zvonim_sfu.rtp.packet import RtpPacket
+    from zvonim_sfu.rtp.packet import RtpPacket, Tail
     from zvonim_sfu.rtp.rtcp import ReportBlock
 
 _pack_header = Struct("!BBHII").pack
@@ -52,9 +52,7 @@ class DownTrackListener(Protocol):
 class DownTrackCounters:
     """Counters of one down track."""
 
-    packets: int = 0
-    octets: int = 0
-    "Of payload; retransmissions are in neither."
+    sender: Sender
     nacked: int = 0
     "Packets that the subscriber asked for again."
     repaired: int = 0
@@ -63,6 +61,16 @@ class DownTrackCounters:
     "Of these octets, updated each second."
     report: ReportBlock | None = None
     "What the subscriber last reported: loss, jitter (RFC 3550 section 6.4.1)."
+
+    @property
+    def packets(self) -> int:
+        """How many were sent, retransmissions left out."""
+        return self.sender.packets
+
+    @property
+    def octets(self) -> int:
+        """Of their payload."""
+        return self.sender.octets
 
 
 class CatchUp(NamedTuple):
@@ -81,20 +89,18 @@ class CatchUp(NamedTuple):
 class DownTrack:
     """The sending side of one m-section. Its owner is the subscriber's peer."""
 
-    def __init__(self, kind: str, ssrc: int, *, egress: Egress, batch: Batch, listener: DownTrackListener) -> None:
-        self.statistics = DownTrackCounters()
+    def __init__(self, kind: str, sender: Sender, *, batch: Batch, listener: DownTrackListener) -> None:
+        self.statistics = DownTrackCounters(sender)
         self.kind = kind
-        self.ssrc = ssrc
+        self.ssrc = sender.ssrc
         self.cname = ""
         self.up_track: UpTrack | None = None
-        self._egress = egress
+        self._sender = sender
+        "Its numbers and offsets; what they are now was decided here."
         self._batch = batch
         self._listener = listener
         self._codecs: tuple[Codec, ...] = ()
         self._extension_ids: dict[str, int] = {}
-        self._plan = ExtensionPlan({})
-        self._payload_type = -1
-        "What the subscriber calls the up track's codec; -1 if it has none for it."
         self._rtx_ssrc = 0
         self._rtx_payload_type = -1
         "What it calls retransmissions of that codec; -1 where packets are sent again as they were."
@@ -107,14 +113,11 @@ class DownTrack:
         self._layer: Layer | None = None
         "The layer that is being sent; None while a picture waits for its keyframe."
         self._first_sequence = 0
-        self._sequence_offset = 0
-        self._timestamp_offset = 0
         self._true_from: float = 0
-        "From this number on timestamps have that offset; before it they catch up."
+        "From this number on timestamps have the sender's offset; before it they catch up."
         self._catch_up = CatchUp(0, 0, 0, 0.0)
         # Below 2^15, so that the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
-        self._last_sequence = secrets.randbits(15)
-        self._last_timestamp = 0
+        sender.last_sequence = secrets.randbits(15)
         # Timestamps begin at random (RFC 3550 section 5.1): server time plus this, in units of the clock rate.
         self._timestamp_base = secrets.randbits(32)
 
@@ -124,6 +127,8 @@ class DownTrack:
         self._codecs = tuple(codecs)
         self._extension_ids = dict(extension_ids)
         self.on_codec()
+        if self.up_track is not None:
+            self.up_track.sort_receivers()
 
     def attach(self, up_track: UpTrack | None, now: float) -> None:
         """Carry this up track from now on, or none."""
@@ -161,7 +166,7 @@ class DownTrack:
         """
         if up_track.codec is None:
             return False
-        self._plan = ExtensionPlan(
+        self._sender.plan = ExtensionPlan(
             {
                 number: self._extension_ids[uri]
                 for uri, number in up_track.extension_ids.items()
@@ -171,9 +176,9 @@ class DownTrack:
         codec = find_receiver(up_track.codec.key, self._codecs)
         payload_type = -1 if codec is None else codec.payload_type
         self._rtx_payload_type = repair_types(self._codecs).get(payload_type, -1) if self._rtx_ssrc else -1
-        is_other = payload_type != self._payload_type
+        is_other = payload_type != self._sender.payload_type
         if is_other:
-            self._payload_type = payload_type
+            self._sender.payload_type = payload_type
             self._layer = None
         # Without any codec the subscriber has only paused this m-section.
         unsupported = (up_track, up_track.codec.key) if codec is None and self._codecs else None
@@ -182,10 +187,20 @@ class DownTrack:
         self._unsupported = unsupported
         return is_other and codec is not None
 
+    def steady_sender(self, layer: Layer) -> Sender | None:
+        """Return the sender by which packets of a layer can go, from its floor on: their numbers are only shifted now.
+
+        None while `forward` has more to do: a picture waits for its keyframe or catches up, or nobody could decode it.
+        """
+        if layer is not self._layer or self._sender.payload_type < 0 or math.isinf(self._true_from):
+            return None
+        self._sender.floor = int(self._true_from)
+        return self._sender
+
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
         """Send a packet of the up track on, under this track's own numbers."""
         if layer is not self._layer:
-            if self._payload_type < 0 or (self.kind == "video" and not keyframe):
+            if self._sender.payload_type < 0 or (self.kind == "video" and not keyframe):
                 return
             # It may have come late, be it repaired; then others came after it already.
             if not self._replay(layer, now):
@@ -195,7 +210,9 @@ class DownTrack:
 
     def _replay(self, layer: Layer, now: float) -> bool:
         """Begin with the newest keyframe and all that came after it, if that is still worth it."""
-        packets = layer.history.since_keyframe(now) if self._payload_type >= 0 and self.kind == "video" else None
+        if self._sender.payload_type < 0 or self.kind != "video":
+            return False
+        packets = layer.history.since_keyframe(now)
         if not packets:
             return False
         self._begin(packets, layer, now)
@@ -207,26 +224,23 @@ class DownTrack:
             self._send(packet, sequence)
 
     def _send(self, packet: RtpPacket, sequence: int) -> None:
-        sequence_out = sequence + self._sequence_offset
-        if sequence >= self._true_from:
-            timestamp = (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
-        else:
-            timestamp = self._timestamp(packet, sequence)
-        if sequence_out > self._last_sequence:
-            self._last_sequence = sequence_out
-            self._last_timestamp = timestamp
-        tail = packet.tail(self._plan)
-        header = _pack_header(
-            tail.first_byte,
-            packet.marker << 7 | self._payload_type,
-            sequence_out & 0xFFFF,
-            timestamp,
-            self.ssrc,
-        )
-        self._batch.append(self._egress, header, tail.data)
-        statistics = self.statistics
-        statistics.packets += 1
-        statistics.octets += len(packet.data) - packet.payload_offset
+        sender = self._sender
+        sequence_out = sequence + sender.sequence_offset
+        timestamp = self._timestamp(packet, sequence)
+        if sequence_out > sender.last_sequence:
+            sender.last_sequence = sequence_out
+            sender.last_timestamp = timestamp
+        header, tail = self._rewrite(packet, sequence_out, timestamp)
+        self._batch.append(sender.egress, header, tail.data)
+        sender.packets += 1
+        sender.octets += len(packet.data) - packet.payload_offset
+
+    def _rewrite(self, packet: RtpPacket, sequence_out: int, timestamp: int) -> tuple[bytes, Tail]:
+        """Return what a packet of the up track is here: its fixed header, and what follows it."""
+        sender = self._sender
+        tail = packet.tail(sender.plan)
+        second_byte = packet.marker << 7 | sender.payload_type
+        return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, self.ssrc), tail
 
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.
@@ -237,17 +251,17 @@ class DownTrack:
         By RTX (RFC 4588) where that was negotiated, else as the same packet once more. Who appends to the batch here
         has it flushed by the wake-up in which the NACK came.
         """
-        layer = self._layer
+        layer, sender = self._layer, self._sender
         if layer is None:
             return
         for number in lost:
             self.statistics.nacked += 1
-            sequence_out = self._last_sequence + seq_delta(number, self._last_sequence & 0xFFFF)
-            sequence = sequence_out - self._sequence_offset
+            sequence_out = sender.last_sequence + seq_delta(number, sender.last_sequence & 0xFFFF)
+            sequence = sequence_out - sender.sequence_offset
             if sequence < self._first_sequence or now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
                 continue
             packet = layer.history.get(sequence, now)
-            if packet is None or not budget.take(len(packet.data), sent=self._egress.bytes_sent, now=now):
+            if packet is None or not budget.take(len(packet.data), sent=sender.egress.bytes_sent, now=now):
                 continue
             self._resent[sequence_out] = now
             if len(self._resent) > MAX_RESENT:
@@ -256,14 +270,8 @@ class DownTrack:
             self.statistics.repaired += 1
 
     def _send_again(self, packet: RtpPacket, sequence: int) -> None:
-        tail = packet.tail(self._plan)
-        header = _pack_header(
-            tail.first_byte,
-            packet.marker << 7 | self._payload_type,
-            sequence + self._sequence_offset & 0xFFFF,
-            self._timestamp(packet, sequence),
-            self.ssrc,
-        )
+        timestamp = self._timestamp(packet, sequence)
+        header, tail = self._rewrite(packet, sequence + self._sender.sequence_offset, timestamp)
         data = tail.data
         if self._rtx_payload_type >= 0:
             self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
@@ -274,7 +282,7 @@ class DownTrack:
                 payload_type=self._rtx_payload_type,
                 sequence_number=self._rtx_sequence,
             )
-        self._batch.append(self._egress, header, data)
+        self._batch.append(self._sender.egress, header, data)
 
     def _enter(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
         """Continue the numbers of this track with a source that comes in with these packets.
@@ -293,15 +301,15 @@ class DownTrack:
         if len(packets) > 1 and self.kind == "video":
             after = max(after, present - CATCH_UP_TICKS - 1)
         if self.statistics.packets:
-            after = max(after, present + ts_delta(self._last_timestamp, present))
+            after = max(after, present + ts_delta(self._sender.last_timestamp, present))
         shift = max(0, after + 1 - start)
         if self.kind == "video":
             shift = min(shift, max(0, after + 1 + CATCH_UP_TICKS - present))
         start, present = start + shift, present + shift
         self._layer = layer
         self._first_sequence = self._true_from = first_sequence
-        self._sequence_offset = self._last_sequence + 1 - first_sequence
-        self._timestamp_offset = start - first.timestamp
+        self._sender.sequence_offset = self._sender.last_sequence + 1 - first_sequence
+        self._sender.timestamp_offset = start - first.timestamp
         if after >= start:
             self._true_from = math.inf
             self._catch_up = CatchUp(
@@ -314,7 +322,7 @@ class DownTrack:
             if elapsed < self._catch_up.until:
                 return (self._catch_up.start + int(max(0, elapsed) * self._catch_up.pace)) & 0xFFFFFFFF
             self._true_from = min(sequence, self._true_from)
-        return (packet.timestamp + self._timestamp_offset) & 0xFFFFFFFF
+        return (packet.timestamp + self._sender.timestamp_offset) & 0xFFFFFFFF
 
     def sender_report(self, now: float, wall_time: float) -> SenderReport | None:
         """The report (RFC 3550 section 6.4.1) for this moment; None while nothing is sent or its clock is not known.
@@ -330,7 +338,7 @@ class DownTrack:
         return SenderReport(
             ssrc=self.ssrc,
             ntp=ntp_from_unix(wall_time),
-            rtp_timestamp=(timestamp + self._timestamp_offset) & 0xFFFFFFFF,
+            rtp_timestamp=(timestamp + self._sender.timestamp_offset) & 0xFFFFFFFF,
             packets=self.statistics.packets & 0xFFFFFFFF,
             octets=self.statistics.octets & 0xFFFFFFFF,
             reports=(),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.tracks import Tracks
     from zvonim_sfu.media.transport import Transport
     from zvonim_sfu.net.addresses import Announced, Candidate
+    from zvonim_sfu.net.kernel import Kernel
     from zvonim_sfu.net.limiter import AddressLimiter
 
 
@@ -49,14 +50,16 @@ class MediaNode:
         announce: Sequence[Announced] = (),
         *,
         handshakes: AddressLimiter | None = None,
+        kernel: Kernel | None = None,
     ) -> MediaNode:
         """Bind the UDP port on `hosts`, and announce `announce` instead of the bound addresses where given.
 
-        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number.
+        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number. `kernel`
+        sends for all transports; None: the best that there is.
 
         Raises OSError with a sentence for the operator when no address can be bound.
         """
-        return cls(await UdpPort.open(hosts, port, handshakes), announce)
+        return cls(await UdpPort.open(hosts, port, handshakes, kernel), announce)
 
     def totals(self) -> Totals:
         """Return what all transports and tracks that the node ever had have counted so far."""

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.down_track import DownTrackCounters
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.net.drops import DropReason
-    from zvonim_sfu.net.kernel import Egress
+    from zvonim_sfu.net.kernel_python import Egress
 
 
 class Failure(StrEnum):

@@ -129,13 +129,13 @@ class Tracks:
             source=source,
             clock=self.clock,
             publisher=self._owner,
+            fan_out=self._node.udp.kernel.FanOut(self._node.udp.batch),
         )
 
     def _new_down_track(self, section: Negotiated) -> DownTrack:
         down_track = DownTrack(
             section.kind,
-            section.ssrc,
-            egress=self._transport.egress,
+            self._node.udp.kernel.Sender(self._transport.egress, section.ssrc),
             batch=self._node.udp.batch,
             listener=self._owner,
         )

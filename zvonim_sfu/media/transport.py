@@ -12,7 +12,8 @@ from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.totals import Failure
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
-from zvonim_sfu.net.kernel import Egress, protect_rtcp, send, unprotect_rtcp, unprotect_rtp
+from zvonim_sfu.net.path import send
+from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp, unprotect_rtp
 from zvonim_sfu.rtp.packet import RtpError, RtpPacket, is_rtcp
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import RtcpPacket, pack_compound
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.session import Remote
-    from zvonim_sfu.net.kernel import Path
+    from zvonim_sfu.net.path import Path
 
 # From the description to the last DTLS message; browsers give up on ICE after 15 to 30 s.
 CONNECT_TIMEOUT_S: Final = 30.0
@@ -74,7 +75,7 @@ class Transport:
         credentials: tuple[str, str] | None = None,
     ) -> None:
         self.agent = IceAgent(self, credentials)
-        self.egress = Egress()
+        self.egress = node.udp.kernel.Egress()
         self.router = Router()
         self.arrivals = ArrivalLog()
         self.arrival_extension = 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.source import Source
+    from zvonim_sfu.net.kernel_python import FanOut, Sender
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
 # comes in between is served by the same one.
@@ -42,6 +43,9 @@ class Receiver(Protocol):
 
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
         """Send a packet on; `sequence` is its number extended beyond 16 bits."""
+
+    def steady_sender(self, layer: Layer) -> Sender | None:
+        """Return by what packets of this layer can go without `forward`; None while they cannot."""
 
     def on_codec(self) -> None:
         """The up track's codec has changed."""
@@ -71,6 +75,7 @@ class UpTrack:
         source: Source,
         clock: PublisherClock,
         publisher: Publisher,
+        fan_out: FanOut,
     ) -> None:
         self.id = track_id
         self.participant_id = participant_id
@@ -99,6 +104,12 @@ class UpTrack:
         self._repairs: dict[int, int] = {}
         "Payload types of retransmissions, and of what they send again."
         self._receivers: tuple[Receiver, ...] = ()
+        self._fan_out = fan_out
+        "The senders of those that are steady with the layer that is forwarded now."
+        self._unsteady: tuple[Receiver, ...] = ()
+        "The others, each to be asked to forward by itself."
+        self._unsorted = True
+        "Whether these two have to be found anew."
 
     @property
     def kind(self) -> str:
@@ -131,14 +142,23 @@ class UpTrack:
             layer.payload_type = -1  # looked up again with the next packet
         for receiver in self._receivers:
             receiver.on_codec()
+        self.sort_receivers()
 
     def subscribe(self, receiver: Receiver) -> None:
         """Forward to this receiver from now on."""
         self._receivers = (*self._receivers, receiver)
+        self.sort_receivers()
 
     def unsubscribe(self, receiver: Receiver) -> None:
         """Forward no more to this receiver."""
         self._receivers = tuple(other for other in self._receivers if other is not receiver)
+        # Now, so that nothing more goes to it, and nothing of it stays here.
+        self._fan_out.replace(())
+        self.sort_receivers()
+
+    def sort_receivers(self) -> None:
+        """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
+        self._unsorted = True
 
     def request_keyframe(self, now: float) -> None:
         """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
@@ -171,6 +191,7 @@ class UpTrack:
             return None
         layer = Layer.of(ssrc, codec.clock_rate, repairable=codec.accepts_nack)
         self.layers[ssrc] = self.layer = layer
+        self.sort_receivers()
         while len(self.layers) > MAX_LAYERS:
             self._ended.add_layer(self.layers.pop(next(iter(self.layers))))
         self.need_keyframe()
@@ -233,10 +254,32 @@ class UpTrack:
         elif self._keyframe_wanted or (register is not None and register.needs_keyframe):
             # Asked again by the packets themselves: a camera that sends nothing is left alone.
             self.request_keyframe(now)
-        for receiver in self._receivers:
+        if self._unsorted:
+            self._sort_receivers(layer)
+        receivers = self._receivers
+        if sequence >= self._fan_out.floor:
+            self._fan_out.forward(packet, sequence)
+            receivers = self._unsteady
+        for receiver in receivers:
             receiver.forward(packet, layer, sequence, now, keyframe=keyframe)
+        for receiver in self._unsteady:
+            if receiver.steady_sender(layer) is not None:
+                self._unsorted = True
         packet.forget_tails()
         return True
+
+    def _sort_receivers(self, layer: Layer) -> None:
+        senders = []
+        unsteady = []
+        for receiver in self._receivers:
+            sender = receiver.steady_sender(layer)
+            if sender is not None:
+                senders.append(sender)
+            else:
+                unsteady.append(receiver)
+        self._fan_out.replace(senders)
+        self._unsteady = tuple(unsteady)
+        self._unsorted = False
 
     def counters(self) -> ReceivedCounters:
         """Return what all its layers have counted, those included that are forgotten."""
@@ -271,5 +314,6 @@ class UpTrack:
             self.layer.history = PacketHistory()  # what is kept is of no use to a decoder of another codec
             for receiver in self._receivers:
                 receiver.on_codec()
+            self.sort_receivers()
             self.need_keyframe()
         return True

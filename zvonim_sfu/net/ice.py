@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aioice import stun
 
 from zvonim_sfu.net.drops import DropReason
-from zvonim_sfu.net.kernel import send
+from zvonim_sfu.net.path import send
 
 if TYPE_CHECKING:
-    from zvonim_sfu.net.kernel import Path
+    from zvonim_sfu.net.path import Path
 
 # RFC 8839, section 5.4: at least 4 characters (24 bits), and at least 22 (128 bits); one here has 5.95 bits.
 UFRAG_CHARACTERS: Final = 8

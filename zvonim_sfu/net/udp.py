@@ -15,7 +15,8 @@ import structlog
 
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import StunError, parse_check
-from zvonim_sfu.net.kernel import Batch, Path, SockAddr, send
+from zvonim_sfu.net.kernel import Kernel, load_kernel
+from zvonim_sfu.net.path import Path, SockAddr, send
 from zvonim_sfu.net.sockets import open_sockets
 
 if TYPE_CHECKING:
@@ -47,12 +48,13 @@ class UdpPort:
     The batch is flushed after each wake-up's datagrams; who appends at another time (a timer) flushes himself.
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], handshakes: AddressLimiter | None = None) -> None:
+    def __init__(self, sockets: Sequence[socket.socket], handshakes: AddressLimiter | None, kernel: Kernel) -> None:
         """Take over bound, non-blocking sockets; `open` makes them."""
         self._handshakes = handshakes
+        self.kernel = kernel
         self.addresses: tuple[tuple[str, int], ...] = tuple(sock.getsockname()[:2] for sock in sockets)
         self.port: int = self.addresses[0][1]
-        self.batch = Batch()
+        self.batch = kernel.Batch()
         self.drops: Counter[DropReason] = Counter()
         self._agents: dict[str, IceAgent] = {}
         # Least recently checked first.
@@ -64,17 +66,29 @@ class UdpPort:
             self._loop.add_reader(sock, self._on_readable, sock, owners)
 
     @classmethod
-    async def open(cls, hosts: Sequence[str], port: int, handshakes: AddressLimiter | None = None) -> UdpPort:
+    async def open(
+        cls,
+        hosts: Sequence[str],
+        port: int,
+        handshakes: AddressLimiter | None = None,
+        kernel: Kernel | None = None,
+    ) -> UdpPort:
         """Bind `port` (0: any that is free) on each address in `hosts`.
 
         "0.0.0.0", "::" and "" all mean every address of this host, of both IP versions.
 
-        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number.
+        `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number. `kernel`
+        sends for all transports; None: the best that there is.
 
         Raises OSError, with a sentence for the operator, if no address can be bound.
         """
-        udp_port = cls(open_sockets(hosts, port), handshakes)
-        log.info("udp port open", port=udp_port.port, addresses=[address for address, _ in udp_port.addresses])
+        udp_port = cls(open_sockets(hosts, port), handshakes, kernel or load_kernel())
+        log.info(
+            "udp port open",
+            port=udp_port.port,
+            addresses=[address for address, _ in udp_port.addresses],
+            kernel=udp_port.kernel.name,
+        )
         return udp_port
 
     def add(self, agent: IceAgent) -> None:
