@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 # What has to be installed again after a change: it is built, not imported from here.
-BUILT := pyproject.toml hatch_build.py zvonim_sfu/net/kernel_compiled.pyx
+BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx zvonim_sfu/*/*.pxd)
 # Tests that go through the packet kernel, and run on each: the compiled one, and the one of who has no compiler.
 KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py
 
@@ -40,7 +40,7 @@ bench: $(VENV)/.installed-dev ## measure the packet path, and what strangers cos
 	@$(BIN)/python benchmarks/rejecting.py
 
 clean: ## remove what the other targets made
-	rm -rf $(VENV) node_modules $(CACHES) zvonim_sfu/net/*.so
+	rm -rf $(VENV) node_modules $(CACHES) zvonim_sfu/*/*.so
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 help: ## list the targets

@@ -1,11 +1,12 @@
 """What forwarding costs: CPU time of the server's packet path for each packet that leaves.
 
-    python benchmarks/forwarding.py [--receivers 1 10 30] [--packets 20000]
+    python benchmarks/forwarding.py [--kernel compiled] [--receivers 1 10 30] [--bursts 1 3 6] [--packets 60000]
 
-A publisher's SRTP packets (1100 bytes of payload, bursts of 3 as a camera sends them) go through the real path, from
-the transport that unprotects them to the datagrams that leave for a socket of this machine. Left out are the receive
-call of the kernel, RTCP and handshakes. The figures are CPU time of this process, so that other load changes them
-little; they are for comparing two states of this code, not two servers.
+A publisher's SRTP packets (1100 bytes of payload, in bursts as a camera sends them) go through the real path: from the
+datagrams that wait at the media port, by its receive call, to those that leave for a socket of this machine, which
+drops them. History, NACK, statistics and transport-wide feedback are on; handshakes and the other RTCP are left out.
+The figures are CPU time of this thread, so that other load changes them little; they are for comparing two states of
+this code or its two kernels, not two servers.
 """
 
 from __future__ import annotations
@@ -14,9 +15,10 @@ import argparse
 import asyncio
 import os
 import socket
+import statistics
 import time
 from struct import pack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import structlog
 from pylibsrtp import Policy, Session
@@ -28,17 +30,24 @@ from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.transport import Transport
 from zvonim_sfu.media.up_track import UpTrack
+from zvonim_sfu.net.kernel import load_kernel
 from zvonim_sfu.net.path import Path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-PAYLOAD_BYTES = 1100
-BURST = 3
-ARRIVALS = 3
-VP8 = Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "transport-cc"))
-KEYFRAME = b"\x10" + bytes(PAYLOAD_BYTES - 1)
-PROFILE = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+    from zvonim_sfu.net.kernel import Kernel
+
+PAYLOAD_BYTES: Final = 1100
+ARRIVALS: Final = 3
+"""The number of the header extension for transport-wide numbers."""
+VP8: Final = Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "transport-cc"))
+KEYFRAME: Final = b"\x10" + bytes(PAYLOAD_BYTES - 1)
+DELTA: Final = b"\x10\x01" + bytes(PAYLOAD_BYTES - 2)
+KEYFRAME_EVERY: Final = 600
+PROFILE: Final = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
+ROUNDS: Final = 5
+FEEDBACK_EVERY: Final = 100
 
 
 class Nobody:
@@ -65,74 +74,111 @@ def extension(number: int) -> bytes:
     return pack("!HHBHx", 0xBEDE, 1, ARRIVALS << 4 | 1, number & 0xFFFF)
 
 
-def published(count: int, key: bytes) -> list[bytes]:
-    """What a publisher sends: SRTP packets that differ in number and time."""
+def published(count: int, burst: int, key: bytes) -> list[bytes]:
+    """What a publisher sends: SRTP packets of frames, each of `burst` packets; a few of the frames are keyframes."""
     sender = session(key, Policy.SSRC_ANY_OUTBOUND)
-    return [
-        sender.protect(pack("!BBHII", 0x90, 96, i & 0xFFFF, i // BURST * 3000, 1) + extension(i) + KEYFRAME)
-        for i in range(count)
-    ]
+    packets = []
+    for i in range(count):
+        last = 0x80 if i % burst == burst - 1 else 0
+        payload = KEYFRAME if i % KEYFRAME_EVERY == 0 else DELTA
+        header = pack("!BBHII", 0x90, 96 | last, i & 0xFFFF, i // burst * 3000, 1)
+        packets.append(sender.protect(header + extension(i) + payload))
+    return packets
 
 
-async def microseconds_per_packet(receivers: int, packets: int) -> float:
-    """Run one shape; returns CPU microseconds for each packet that left."""
-    node = await MediaNode.open(["127.0.0.1"], 0)
-    nobody = Nobody()
-    transport = Transport(node, nobody, log=structlog.get_logger())
-    key = os.urandom(28)
-    transport._inbound = session(key, Policy.SSRC_ANY_INBOUND)
-    up_track = UpTrack(
-        track_id="camera",
-        participant_id="p",
-        source=Source.CAMERA,
-        clock=PublisherClock(),
-        publisher=nobody,
-        fan_out=node.udp.kernel.FanOut(node.udp.batch),
-    )
-    up_track.configure([VP8], {})
-    transport.arrival_extension = ARRIVALS
-    transport.router.configure({"0": up_track}, {1: up_track}, 0)
-    sink = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    sink.bind(("127.0.0.1", 0))
-    egresses = []
-    for _ in range(receivers):
-        outbound = session(os.urandom(28), Policy.SSRC_ANY_OUTBOUND)
-        egresses.append(node.udp.kernel.Egress(outbound, Path(next(iter(node.udp._owners)), sink.getsockname())))
-        down_track = DownTrack(
-            "video", node.udp.kernel.Sender(egresses[-1], node.new_ssrc()), batch=node.udp.batch, listener=nobody
+class Scene:
+    """A publisher, its subscribers, and their sockets."""
+
+    def __init__(self, node: MediaNode, receivers: int) -> None:
+        kernel, nobody = node.udp.kernel, Nobody()
+        self.node = node
+        self.transport = Transport(node, nobody, log=structlog.get_logger())
+        self.key = os.urandom(28)
+        self.transport.ingress.session = session(self.key, Policy.SSRC_ANY_INBOUND)
+        up_track = UpTrack(
+            track_id="camera",
+            participant_id="p",
+            source=Source.CAMERA,
+            clock=PublisherClock(),
+            publisher=nobody,
+            fan_out=kernel.FanOut(node.udp.batch),
         )
-        down_track.configure([VP8], {})
-        down_track.attach(up_track, 0.0)
-    incoming = published(packets, key)
-    started = time.process_time()
-    for i, data in enumerate(incoming):
-        transport.on_srtp(data, i / 1000)
-        if i % BURST == BURST - 1:
-            node.udp.batch.flush()
-        if i % 100 == 0:
-            transport.arrivals.feedback(i / 1000, sender_ssrc=1, media_ssrc=1)
-    node.udp.batch.flush()
-    spent = time.process_time() - started
-    sent = sum(egress.packets_sent for egress in egresses)
-    transport.close()
+        up_track.configure([VP8], {})
+        self.transport.arrival_extension = ARRIVALS
+        self.transport.router.configure({"0": up_track}, {1: up_track}, 0)
+        self.publisher, self.sink = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
+        for sock in (self.publisher, self.sink):
+            sock.bind(("127.0.0.1", 0))
+        ((self.socket, self.receiver),) = node.udp._receivers.items()
+        self.receiver.learn(self.publisher.getsockname(), self.transport.ingress)
+        self.egresses = []
+        for _ in range(receivers):
+            outbound = session(os.urandom(28), Policy.SSRC_ANY_OUTBOUND)
+            egress = kernel.Egress(outbound, Path(self.socket, self.sink.getsockname()))
+            self.egresses.append(egress)
+            sender = kernel.Sender(egress, node.new_ssrc())
+            down_track = DownTrack("video", sender, batch=node.udp.batch, listener=nobody)
+            down_track.configure([VP8], {})
+            down_track.attach(up_track, 0.0)
+
+    def run(self, packets: int, burst: int) -> float:
+        """Send that many packets in bursts, each burst one wake-up; returns CPU seconds of the server."""
+        incoming = published(packets, burst, self.key)
+        spent = 0
+        to = self.socket.getsockname()
+        for at in range(0, packets, burst):
+            for data in incoming[at : at + burst]:
+                self.publisher.sendto(data, to)
+            began = time.thread_time_ns()
+            self.node.udp._on_readable(self.socket, self.receiver)
+            if at % FEEDBACK_EVERY < burst:
+                self.transport.arrivals.feedback(time.monotonic(), sender_ssrc=1, media_ssrc=1)
+            spent += time.thread_time_ns() - began
+        assert self.transport.ingress.packets_received == packets, "the publisher's packets were lost"
+        return spent / 1e9
+
+    def close(self) -> None:
+        """End it."""
+        self.receiver.forget(self.publisher.getsockname())
+        self.transport.close()
+        self.publisher.close()
+        self.sink.close()
+
+
+async def microseconds_per_packet(kernel: Kernel, receivers: int, burst: int, packets: int) -> float:
+    """Run one shape; returns CPU microseconds for each packet that left."""
+    node = await MediaNode.open(["127.0.0.1"], 0, kernel=kernel)
+    scene = Scene(node, receivers)
+    spent = scene.run(packets, burst)
+    sent = sum(egress.packets_sent for egress in scene.egresses)
+    assert sent == packets * receivers, "packets were dropped"
+    scene.close()
     await node.close()
-    sink.close()
     return spent / sent * 1e6
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Print a line for each number of receivers."""
+    """Print a line for each kernel and number of receivers, with a column for each size of bursts."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kernel", choices=("compiled", "python"), nargs="+", default=["compiled", "python"])
     parser.add_argument("--receivers", type=int, nargs="+", default=[1, 10, 30])
-    parser.add_argument("--packets", type=int, default=60_000, help="packets that leave in each run")
+    parser.add_argument("--bursts", type=int, nargs="+", default=[1, 3, 6], help="packets of a frame, 32 at most")
+    parser.add_argument("--packets", type=int, default=30_000, help="packets that leave in each round, at least 600 in")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
-    print("receivers  CPU us per forwarded packet")
-    for receivers in options.receivers:
-        rounds = [
-            asyncio.run(microseconds_per_packet(receivers, max(BURST, options.packets // receivers))) for _ in range(3)
-        ]
-        print(f"{receivers:9}  {min(rounds):.1f} (worst of three: {max(rounds):.1f})")
+    print(f"CPU us per forwarded packet, median of {ROUNDS} (worst), by packets in a burst")
+    print("kernel    receivers" + "".join(f"{burst:>16}" for burst in options.bursts))
+    for name in options.kernel:
+        kernel = load_kernel(name)
+        for receivers in options.receivers:
+            cells = ""
+            for burst in options.bursts:
+                packets = max(KEYFRAME_EVERY, options.packets // receivers) // burst * burst
+                rounds = [
+                    asyncio.run(microseconds_per_packet(kernel, receivers, burst, packets)) for _ in range(ROUNDS)
+                ]
+                cells += f"{f'{statistics.median(rounds):.2f} ({max(rounds):.2f})':>16}"
+            print(f"{name:10}{receivers:9}{cells}", flush=True)
 
 
 if __name__ == "__main__":

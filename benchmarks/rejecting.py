@@ -20,12 +20,14 @@ from aioice import stun
 
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
-from zvonim_sfu.net.udp import DATAGRAMS_PER_WAKE_UP, UdpPort
+from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP
+from zvonim_sfu.net.udp import UdpPort
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zvonim_sfu.net.path import Path
+    from zvonim_sfu.rtp.packet import RtpPacket
 
 VARIANTS: Final = 64
 """Different datagrams of each kind, made beforehand."""
@@ -34,7 +36,9 @@ VARIANTS: Final = 64
 class Nobody:
     """Stands for the transports, which strangers never reach."""
 
-    def on_srtp(self, data: bytes, now: float) -> None: ...
+    def on_rtp(self, packet: RtpPacket, now: float) -> None: ...
+    def on_srtcp(self, data: bytes, now: float) -> None: ...
+    def drop(self, reason: DropReason) -> None: ...
     def on_path(self, path: Path) -> None: ...
 
 
@@ -71,7 +75,7 @@ async def microseconds(make: str, datagrams: int, participants: int) -> float:
         port.add(agent)
     build, reason = kinds(agents[0])[make]
     variants = [build() for _ in range(VARIANTS)]
-    ((receiving, owners),) = port._owners.items()
+    ((receiving, receiver),) = port._receivers.items()
     sent = spent = 0
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
         sending.connect(("127.0.0.1", port.port))
@@ -79,7 +83,7 @@ async def microseconds(make: str, datagrams: int, participants: int) -> float:
             for i in range(DATAGRAMS_PER_WAKE_UP):
                 sending.send(variants[(sent + i) % VARIANTS])
             began = time.thread_time_ns()
-            port._on_readable(receiving, owners)
+            port._on_readable(receiving, receiver)
             spent += time.thread_time_ns() - began
             sent += DATAGRAMS_PER_WAKE_UP
     dropped = {} if reason is None else {reason: sent}

@@ -28,7 +28,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Hide the compiled kernel, from this process and from servers that tests start."""
     if config.getoption("kernel") == "python":
         os.environ["ZVONIM_KERNEL"] = "python"
-        sys.modules["zvonim_sfu.net.kernel_compiled"] = None  # type: ignore[assignment] # an import of it fails
+        sys.modules["zvonim_sfu.net.sending_compiled"] = None  # type: ignore[assignment] # an import of it fails
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -147,7 +147,7 @@ def test_a_missing_certificate_is_an_error(tmp_path: Path) -> None:
 def test_a_kernel_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     quiet = {"announce": "203.0.113.7"}
     assert severities(local(kernel="compiled", **quiet).settings) == []
-    monkeypatch.setitem(sys.modules, "zvonim_sfu.net.kernel_compiled", None)
+    monkeypatch.setitem(sys.modules, "zvonim_sfu.net.sending_compiled", None)
     assert severities(local(**quiet).settings) == [Severity.NOTE]
     assert severities(local(kernel="python", **quiet).settings) == []
     assert severities(local(kernel="compiled", **quiet).settings) == [Severity.ERROR]

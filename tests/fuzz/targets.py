@@ -57,7 +57,9 @@ def rtcp(data: bytes) -> None:
 
 
 class _Nobody:
-    def on_srtp(self, data: bytes, now: float) -> None: ...
+    def on_rtp(self, packet: RtpPacket, now: float) -> None: ...
+    def on_srtcp(self, data: bytes, now: float) -> None: ...
+    def drop(self, reason: DropReason) -> None: ...
     def on_path(self, path: Path) -> None: ...
 
 
@@ -105,8 +107,8 @@ class _Reached:
         assert DropReason.HANDLER_ERROR not in self._port.drops
 
     def _read(self) -> None:
-        ((receiving, owners),) = self._port._owners.items()
-        self._port._on_readable(receiving, owners)
+        ((receiving, receiver),) = self._port._receivers.items()
+        self._port._on_readable(receiving, receiver)
 
 
 _reached = functools.cache(_Reached)

@@ -131,7 +131,7 @@ def remains(node: MediaNode) -> dict[str, Sequence[object]]:
         "tasks": list(node._tasks),
         "agents": list(udp._agents),
         "paths": list(udp._paths),
-        "owners": [address for owners in udp._owners.values() for address in owners],
+        "owners": [address for receiver in udp._receivers.values() for address in range(len(receiver))],
         "batch": [None] * len(udp.batch),
     }
     return {name: found for name, found in places.items() if found}

@@ -11,7 +11,7 @@ from zvonim_sfu.media.publisher_clock import PublisherClock
 from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import UpTrack
-from zvonim_sfu.net.kernel_python import Batch, Egress, FanOut, Sender
+from zvonim_sfu.net.sending import Batch, Egress, FanOut, Sender
 from zvonim_sfu.rtp.packet import RtpPacket
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ class Link:
             arrival_extension=arrival_extension,
             send_rtcp=self.send_rtcp,
             drop=lambda reason: self.drops.update([reason]),
-            bytes_received=0,
+            ingress=SimpleNamespace(bytes_received=0),
             received_rate=BitrateMeter(),
             sent_rate=BitrateMeter(),
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 from aioice import stun
@@ -15,8 +16,10 @@ from zvonim_sfu.net.udp import UdpPort
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 
+    from zvonim_sfu.net.drops import DropReason
     from zvonim_sfu.net.limiter import AddressLimiter
     from zvonim_sfu.net.path import Path
+    from zvonim_sfu.rtp.packet import RtpPacket
 
 REMOTE_UFRAG = "clnt"
 REMOTE_PWD = "the-clients-own-password"
@@ -26,13 +29,22 @@ class RecordingListener:
     """Takes down what an agent's owner is told."""
 
     def __init__(self) -> None:
-        self.srtp: list[bytes] = []
+        self.srtcp: list[bytes] = []
+        self.rtp: list[RtpPacket] = []
+        self.drops: Counter[DropReason] = Counter()
         self.times: list[float] = []
         self.paths: list[Path] = []
 
-    def on_srtp(self, data: bytes, now: float) -> None:
-        self.srtp.append(data)
+    def on_srtcp(self, data: bytes, now: float) -> None:
+        self.srtcp.append(data)
         self.times.append(now)
+
+    def on_rtp(self, packet: RtpPacket, now: float) -> None:
+        self.rtp.append(packet)
+        self.times.append(now)
+
+    def drop(self, reason: DropReason) -> None:
+        self.drops[reason] += 1
 
     def on_path(self, path: Path) -> None:
         self.paths.append(path)
@@ -41,8 +53,8 @@ class RecordingListener:
 class FailingListener(RecordingListener):
     """An owner with a fault in it."""
 
-    def on_srtp(self, data: bytes, now: float) -> None:
-        super().on_srtp(data, now)
+    def on_srtcp(self, data: bytes, now: float) -> None:
+        super().on_srtcp(data, now)
         raise RuntimeError("a fault in a handler")
 
 

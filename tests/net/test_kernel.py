@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from tests.net.kernels import KERNELS, PROFILES, link, rtp_header, sessions, waiting
+from tests.net.kernels import KERNELS
+from tests.net.links import PROFILES, link, rtp_header, sessions, waiting
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.kernel import PYTHON, Kernel, KernelError, load_kernel
 from zvonim_sfu.net.path import Path
@@ -215,11 +216,11 @@ def test_the_kernel_is_chosen_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
     assert load_kernel("python") is PYTHON
 
     def not_built(_: str) -> Any:
-        raise ModuleNotFoundError("No module named kernel_compiled")
+        raise ModuleNotFoundError("No module named sending_compiled")
 
     monkeypatch.setattr("importlib.import_module", not_built)
     assert load_kernel() is PYTHON
-    with pytest.raises(KernelError, match=r"No module named kernel_compiled.*install a C compiler"):
+    with pytest.raises(KernelError, match=r"No module named sending_compiled.*install a C compiler"):
         load_kernel("compiled")
 
 

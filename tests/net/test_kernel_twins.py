@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pylibsrtp import Policy
 
-from tests.net.kernels import COMPILED, KERNELS, PROFILES, link, rtp_header, sendmmsg, session, sessions, waiting
+from tests.net.kernels import COMPILED, KERNELS, sendmmsg
+from tests.net.links import PROFILES, link, rtp_header, session, sessions, waiting
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpPacket

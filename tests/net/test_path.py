@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.net.kernels import link
+from tests.net.links import link
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path, send
 

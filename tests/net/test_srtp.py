@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.net.kernels import PROFILES, rtp_header, sessions
+from tests.net.links import PROFILES, rtp_header, sessions
 from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp, unprotect_rtp
 
 RECEIVER_REPORT = struct.pack("!BBHI", 0x80, 201, 1, 0x5EED)

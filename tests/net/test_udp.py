@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
+from tests.net.links import rtp_header, sessions
 from tests.net.support import (
     REMOTE_PWD,
     REMOTE_UFRAG,
@@ -29,7 +30,8 @@ from tests.net.support import (
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
 from zvonim_sfu.net.limiter import AddressLimiter
-from zvonim_sfu.net.udp import MAX_ADDRESSES_PER_AGENT, MAX_DATAGRAM_BYTES, UdpPort
+from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES
+from zvonim_sfu.net.udp import MAX_ADDRESSES_PER_AGENT, UdpPort
 
 if TYPE_CHECKING:
     from zvonim_sfu.net.path import Path
@@ -64,12 +66,16 @@ async def test_media_and_dtls_are_told_apart_and_go_to_the_agent_of_their_addres
                 port.add(agent)
                 await client.check(agent, nominate=True)
             one.send(SRTP)
+            tx, agents[0].ingress.session = sessions()
+            one.send(tx.protect(rtp_header(7) + b"payload"))
             one.send(SRTCP)
             two.send(DTLS)
             assert await agents[1]._recv() == DTLS
-            await eventually(lambda: len(listeners[0].srtp) == 2)
-            assert listeners[0].srtp == [SRTP, SRTCP]
-            assert listeners[1].srtp == []
+            await eventually(lambda: len(listeners[0].srtcp) == 1)
+            assert listeners[0].srtcp == [SRTCP]
+            assert [packet.data for packet in listeners[0].rtp] == [rtp_header(7) + b"payload"]
+            assert listeners[0].drops == {DropReason.SRTP_REFUSED: 1}
+            assert len(listeners[1].srtcp) == len(listeners[1].rtp) == 0
             assert [path.address for path in listeners[1].paths] == [two.address]
         assert not port.drops
 
@@ -81,8 +87,8 @@ async def test_one_wake_up_has_one_time_and_sends_at_its_end() -> None:
         class Batching(RecordingListener):
             flushed = 0
 
-            def on_srtp(self, data: bytes, now: float) -> None:
-                super().on_srtp(data, now)
+            def on_srtcp(self, data: bytes, now: float) -> None:
+                super().on_srtcp(data, now)
                 port.batch.append(egress, b"header", b"tail")
 
         listener, egress = Batching(), port.kernel.Egress()
@@ -91,8 +97,8 @@ async def test_one_wake_up_has_one_time_and_sends_at_its_end() -> None:
         with client_of(port) as client:
             await client.check(agent)
             for _ in range(5):
-                client.send(SRTP)
-            await eventually(lambda: len(listener.srtp) == 5)
+                client.send(SRTCP)
+            await eventually(lambda: len(listener.srtcp) == 5)
         assert len(set(listener.times)) == 1
         assert len(port.batch) == 0
         assert egress.drops == {DropReason.NO_SESSION: 5}
@@ -111,6 +117,7 @@ async def test_one_wake_up_has_one_time_and_sends_at_its_end() -> None:
         (bytes([19]) + bytes(40), DropReason.UNKNOWN_PROTOCOL),
         (bytes([192]) + bytes(40), DropReason.UNKNOWN_PROTOCOL),
         (SRTP, DropReason.UNKNOWN_ADDRESS),
+        (SRTCP, DropReason.UNKNOWN_ADDRESS),
         (DTLS, DropReason.UNKNOWN_ADDRESS),
         (bytes(40), DropReason.STUN_MALFORMED),
     ],
@@ -130,11 +137,11 @@ async def test_the_longest_datagram_that_is_allowed_arrives_whole() -> None:
         listener = RecordingListener()
         agent = new_agent(listener)
         port.add(agent)
-        data = bytes([0x80]) + bytes(MAX_DATAGRAM_BYTES - 1)
+        data = SRTCP + bytes(MAX_DATAGRAM_BYTES - len(SRTCP))
         with client_of(port) as client:
             await client.check(agent)
             client.send(data)
-            await eventually(lambda: listener.srtp == [data])
+            await eventually(lambda: listener.srtcp == [data])
 
 
 @pytest.mark.asyncio
@@ -153,7 +160,7 @@ async def test_checks_that_are_not_authentic_are_not_answered() -> None:
             client.send(bytes(check_message(agent, username="nobody:clnt")))
             client.send(bytes(indication))
             client.send(bytes(anonymous))
-            client.send(SRTP)
+            client.send(SRTCP)
             await settle(port, 7)
             assert client.received_nothing()
         assert agent.selected is None
@@ -233,13 +240,13 @@ async def test_an_address_moves_to_the_agent_that_authenticated_it_last() -> Non
         with client_of(port) as client:
             await client.check(old)
             await client.check(new)
-            client.send(SRTP)
-            await eventually(lambda: second.srtp == [SRTP])
-            assert first.srtp == []
+            client.send(SRTCP)
+            await eventually(lambda: second.srtcp == [SRTCP])
+            assert first.srtcp == []
             # What remains of the one must not take the other's address along.
             port.remove(old)
-            client.send(SRTP)
-            await eventually(lambda: len(second.srtp) == 2)
+            client.send(SRTCP)
+            await eventually(lambda: len(second.srtcp) == 2)
 
 
 @pytest.mark.asyncio
@@ -253,8 +260,8 @@ async def test_a_client_that_changes_its_address_is_followed() -> None:
             await mobile.check(agent, nominate=True)
             await agent._send(DTLS)
             assert await mobile.receive() == DTLS
-            mobile.send(SRTP)
-            await eventually(lambda: listener.srtp == [SRTP])
+            mobile.send(SRTCP)
+            await eventually(lambda: listener.srtcp == [SRTCP])
             assert [path.address for path in listener.paths] == [wifi.address, mobile.address]
 
 
@@ -269,11 +276,11 @@ async def test_an_agent_keeps_its_latest_addresses_and_the_selected_one() -> Non
             for number, client in enumerate(clients):
                 await client.check(agent, nominate=number == 0)
             for number, client in enumerate(clients):
-                client.send(SRTP + bytes([number]))
+                client.send(SRTCP + bytes([number]))
             await settle(port, 2)
-            await eventually(lambda: len(listener.srtp) == MAX_ADDRESSES_PER_AGENT)
+            await eventually(lambda: len(listener.srtcp) == MAX_ADDRESSES_PER_AGENT)
             assert port.drops == {DropReason.UNKNOWN_ADDRESS: 2}
-            forgotten = set(range(len(clients))) - {data[-1] for data in listener.srtp}
+            forgotten = set(range(len(clients))) - {data[-1] for data in listener.srtcp}
             assert forgotten == {1, 2}
         finally:
             for client in clients:
@@ -289,7 +296,7 @@ async def test_a_removed_agent_is_unknown_and_its_addresses_are_forgotten() -> N
             await client.check(agent)
             port.remove(agent)
             port.remove(agent)
-            client.send(SRTP)
+            client.send(SRTCP)
             client.send(bytes(check_message(agent)))
             await settle(port, 2)
             assert client.received_nothing()
@@ -309,7 +316,7 @@ async def test_an_agent_removed_in_answer_to_a_check_leaves_nothing_behind() -> 
         port.add(agent)
         with client_of(port) as client:
             await client.check(agent)
-            client.send(SRTP)
+            client.send(SRTCP)
             await settle(port, 1)
         assert port.drops == {DropReason.UNKNOWN_ADDRESS: 1}
 
@@ -325,14 +332,14 @@ async def test_a_replacement_takes_over_the_fragment_and_learns_addresses_anew()
             new = IceAgent(second, (old.local_ufrag, old.local_pwd))
             port.replace(old, new)
             new.set_remote("next", "password")
-            stale.send(SRTP)
+            stale.send(SRTCP)
             stale.send(bytes(check_message(old)))
             await settle(port, 2)
             assert stale.received_nothing()
             await fresh.check(new, username=f"{new.local_ufrag}:next")
-            fresh.send(SRTP)
-            await eventually(lambda: second.srtp == [SRTP])
-            assert first.srtp == []
+            fresh.send(SRTCP)
+            await eventually(lambda: second.srtcp == [SRTCP])
+            assert first.srtcp == []
             # The old one's owner may remove it late.
             port.remove(old)
             await fresh.check(new, username=f"{new.local_ufrag}:next")
@@ -356,10 +363,10 @@ async def test_a_handlers_fault_costs_its_datagram_and_is_logged_once() -> None:
             for agent, client in zip(agents, (one, two), strict=True):
                 port.add(agent)
                 await client.check(agent)
-            one.send(SRTP)
-            two.send(SRTP)
-            one.send(SRTP)
-            await eventually(lambda: len(faulty.srtp) == 2 and len(sound.srtp) == 1)
+            one.send(SRTCP)
+            two.send(SRTCP)
+            one.send(SRTCP)
+            await eventually(lambda: len(faulty.srtcp) == 2 and len(sound.srtcp) == 1)
             await one.check(agents[0])
         assert port.drops == {DropReason.HANDLER_ERROR: 2}
         assert [entry["event"] for entry in logs] == ["a datagram's handler failed"]

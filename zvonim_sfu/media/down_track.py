@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.net.kernel_python import Batch, Sender
+    from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
     from zvonim_sfu.rtp.packet import RtpPacket, Tail
     from zvonim_sfu.rtp.rtcp import ReportBlock

@@ -196,7 +196,7 @@ class Feedback:
             layer.rate.update(layer.octets, now)
         for down_track in self._tracks.down.values():
             down_track.statistics.rate.update(down_track.statistics.octets, now)
-        self._transport.received_rate.update(self._transport.bytes_received, now)
+        self._transport.received_rate.update(self._transport.ingress.bytes_received, now)
         self._transport.sent_rate.update(self._transport.egress.bytes_sent, now)
 
     def _send_receiver_report(self, layers: Sequence[Layer], now: float, *, with_time: bool) -> None:

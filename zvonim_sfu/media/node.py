@@ -67,7 +67,7 @@ class MediaNode:
         totals.add(self.ended)
         totals.drops.update(self.udp.drops)
         for transport in self.transports:
-            totals.add_path(transport.packets_received, transport.bytes_received, transport.egress)
+            totals.add_path(transport.ingress, transport.egress)
         for tracks in self.track_sets:
             for up_track in tracks.up.values():
                 totals.up.add(up_track.counters())

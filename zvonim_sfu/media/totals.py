@@ -11,7 +11,8 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.down_track import DownTrackCounters
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.net.drops import DropReason
-    from zvonim_sfu.net.kernel_python import Egress
+    from zvonim_sfu.net.receiving import Ingress
+    from zvonim_sfu.net.sending import Egress
 
 
 class Failure(StrEnum):
@@ -75,10 +76,10 @@ class Totals:
     "Transports that did not, by reason."
     drops: Counter[DropReason] = field(default_factory=Counter)
 
-    def add_path(self, packets_received: int, bytes_received: int, egress: Egress) -> None:
+    def add_path(self, ingress: Ingress, egress: Egress) -> None:
         """Add what a transport received and sent."""
-        self.packets_received += packets_received
-        self.bytes_received += bytes_received
+        self.packets_received += ingress.packets_received
+        self.bytes_received += ingress.bytes_received
         self.packets_sent += egress.packets_sent
         self.bytes_sent += egress.bytes_sent
         self.drops.update(egress.drops)

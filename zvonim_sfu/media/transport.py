@@ -13,8 +13,7 @@ from zvonim_sfu.media.totals import Failure
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
 from zvonim_sfu.net.path import send
-from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp, unprotect_rtp
-from zvonim_sfu.rtp.packet import RtpError, RtpPacket, is_rtcp
+from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import RtcpPacket, pack_compound
 from zvonim_sfu.rtp.transport_cc import ArrivalLog
@@ -22,12 +21,12 @@ from zvonim_sfu.rtp.transport_cc import ArrivalLog
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pylibsrtp import Session as SrtpSession
     from structlog.typing import FilteringBoundLogger
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.session import Remote
     from zvonim_sfu.net.path import Path
+    from zvonim_sfu.rtp.packet import RtpPacket
 
 # From the description to the last DTLS message; browsers give up on ICE after 15 to 30 s.
 CONNECT_TIMEOUT_S: Final = 30.0
@@ -84,22 +83,18 @@ class Transport:
         self._node = node
         self._listener = listener
         self._log = log.bind(transport=self.agent.local_ufrag)
-        self.packets_received = 0
-        "Authentic RTP packets."
-        self.bytes_received = 0
-        "UDP payload bytes of these: with header and SRTP tag."
         self.profile = ""
         "SRTP protection profile; empty until the handshake is done."
         self.drops: Counter[DropReason] = Counter()
         "What came for this transport and was dropped; the node counts it too."
         self.received_rate = BitrateMeter()
         self.sent_rate = BitrateMeter()
-        self._inbound: SrtpSession | None = None
         self._dtls: Dtls | None = None
         self._task: asyncio.Task[None] | None = None
         self._reached = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
         node.udp.add(self.agent)
+        self.ingress = self.agent.ingress
         node.transports.add(self)
 
     def connect(self, remote: Remote) -> None:
@@ -123,7 +118,7 @@ class Transport:
     @property
     def is_dead(self) -> bool:
         """Whether nothing can bring this association up any more; ICE alone can recover from silence."""
-        return self.state in (TransportState.FAILED, TransportState.CLOSED) and self._inbound is None
+        return self.state in (TransportState.FAILED, TransportState.CLOSED) and self.ingress.session is None
 
     def restart_ice(self, credentials: tuple[str, str]) -> None:
         """Take new credentials for an ICE restart (RFC 8445 section 2.4); media goes on over the old path meanwhile."""
@@ -135,7 +130,7 @@ class Transport:
                 # As DTLS client the server would speak first, to nobody, and try again after a second.
                 await self._reached.wait()
                 sessions = await dtls.handshake(remote.fingerprints)
-            self._inbound, self.egress.session = sessions.inbound, sessions.outbound
+            self.ingress.session, self.egress.session = sessions.inbound, sessions.outbound
             self.profile = sessions.profile
             self._node.ended.connected += 1
             self._log.info("transport connected", profile=sessions.profile, address=self.address)
@@ -165,29 +160,8 @@ class Transport:
         host, port = path.address[:2]
         return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
-    def on_srtp(self, data: bytes, now: float) -> None:
-        """Take an SRTP or SRTCP packet (called by the UDP port)."""
-        if self._inbound is None:
-            self.drop(DropReason.SRTP_TOO_EARLY)
-            return
-        if is_rtcp(data):
-            plain = unprotect_rtcp(self._inbound, data)
-            if plain is None:
-                self.drop(DropReason.SRTP_REFUSED)
-            else:
-                self._listener.on_rtcp(plain, now)
-            return
-        plain = unprotect_rtp(self._inbound, data)
-        if plain is None:
-            self.drop(DropReason.SRTP_REFUSED)
-            return
-        self.packets_received += 1
-        self.bytes_received += len(data)
-        try:
-            packet = RtpPacket.parse(plain)
-        except RtpError:
-            self.drop(DropReason.RTP_MALFORMED)
-            return
+    def on_rtp(self, packet: RtpPacket, now: float) -> None:
+        """Pass a packet of the client on to its track (called by the UDP port)."""
         if self.arrival_extension:
             number = packet.extension(self.arrival_extension)
             if number is not None and len(number) == 2:
@@ -199,6 +173,17 @@ class Transport:
             stream.up_track.handle_packet(packet, stream.layer, now)
         else:
             stream.up_track.handle_repair(packet, now)
+
+    def on_srtcp(self, data: bytes, now: float) -> None:
+        """Take an SRTCP packet (called by the UDP port)."""
+        if self.ingress.session is None:
+            self.drop(DropReason.SRTP_TOO_EARLY)
+            return
+        plain = unprotect_rtcp(self.ingress.session, data)
+        if plain is None:
+            self.drop(DropReason.SRTP_REFUSED)
+        else:
+            self._listener.on_rtcp(plain, now)
 
     def drop(self, reason: DropReason) -> None:
         """Count a packet of the client that cannot be used."""
@@ -259,14 +244,14 @@ class Transport:
             if goodbye:
                 send(self.egress.path, goodbye)
         self.state = TransportState.CLOSED
-        self._inbound = None
+        self.ingress.session = None
         self.egress.session = None
         self.egress.path = None
         self._node.udp.remove(self.agent)
         self.agent.close()
         if self in self._node.transports:
             self._node.transports.remove(self)
-            self._node.ended.add_path(self.packets_received, self.bytes_received, self.egress)
+            self._node.ended.add_path(self.ingress, self.egress)
         if self._task is not None and self._task is not _current_task():
             self._task.cancel()
 

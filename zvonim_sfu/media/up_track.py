@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.source import Source
-    from zvonim_sfu.net.kernel_python import FanOut, Sender
+    from zvonim_sfu.net.sending import FanOut, Sender
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
 # comes in between is served by the same one.

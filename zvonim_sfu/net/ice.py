@@ -22,6 +22,8 @@ from zvonim_sfu.net.path import send
 
 if TYPE_CHECKING:
     from zvonim_sfu.net.path import Path
+    from zvonim_sfu.net.receiving import Ingress
+    from zvonim_sfu.rtp.packet import RtpPacket
 
 # RFC 8839, section 5.4: at least 4 characters (24 bits), and at least 22 (128 bits); one here has 5.95 bits.
 UFRAG_CHARACTERS: Final = 8
@@ -45,10 +47,16 @@ class StunError(ValueError):
 
 
 class IceListener(Protocol):
-    """The owner of an agent: what it is told."""
+    """The owner of an agent: what it is told. The port calls all but the last."""
 
-    def on_srtp(self, data: bytes, now: float) -> None:
-        """Take an SRTP or SRTCP packet that came from an authenticated address."""
+    def on_rtp(self, packet: RtpPacket, now: float) -> None:
+        """Take an RTP packet that came from an authenticated address, and was decrypted."""
+
+    def on_srtcp(self, data: bytes, now: float) -> None:
+        """Take an SRTCP packet that came from an authenticated address."""
+
+    def drop(self, reason: DropReason) -> None:
+        """Count an SRTP packet from an authenticated address that was dropped."""
 
     def on_path(self, path: Path) -> None:
         """Send by this path from now on: the first valid one, then the newest nominated one."""
@@ -89,6 +97,9 @@ class IceAgent:
 
     role: Final = "controlled"
     """An ICE-lite agent never controls a full one (RFC 8445, section 6.1.1)."""
+
+    ingress: Ingress
+    """What decrypts the packets of its addresses; the port makes it when the agent is added."""
 
     def __init__(self, listener: IceListener, credentials: tuple[str, str] | None = None) -> None:
         """Make an agent; `credentials` (fragment, password) are those of the agent that it is to replace."""

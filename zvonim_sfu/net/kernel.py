@@ -1,7 +1,7 @@
 """Chooses the packet kernel: the compiled one, or its twin in plain Python.
 
-What they do is documented in the twin, kernel_python.py. A node uses one of them for all that it has; objects of the
-two do not mix.
+What they do is documented in the twin, receiving.py and sending.py. A node uses one of them for all that it has;
+objects of the two do not mix.
 """
 
 from __future__ import annotations
@@ -9,11 +9,9 @@ from __future__ import annotations
 import importlib
 from typing import Final, Literal, NamedTuple
 
-from zvonim_sfu.net import kernel_python
+from zvonim_sfu.net import receiving, sending
 
 Choice = Literal["auto", "compiled", "python"]
-
-_COMPILED: Final = "zvonim_sfu.net.kernel_compiled"
 
 
 class KernelError(RuntimeError):
@@ -24,13 +22,23 @@ class Kernel(NamedTuple):
     """The classes of one kernel."""
 
     name: Literal["compiled", "python"]
-    Batch: type[kernel_python.Batch]
-    Egress: type[kernel_python.Egress]
-    FanOut: type[kernel_python.FanOut]
-    Sender: type[kernel_python.Sender]
+    Batch: type[sending.Batch]
+    Egress: type[sending.Egress]
+    FanOut: type[sending.FanOut]
+    Sender: type[sending.Sender]
+    Ingress: type[receiving.Ingress]
+    Receiver: type[receiving.Receiver]
 
 
-PYTHON: Final = Kernel("python", kernel_python.Batch, kernel_python.Egress, kernel_python.FanOut, kernel_python.Sender)
+PYTHON: Final = Kernel(
+    "python",
+    sending.Batch,
+    sending.Egress,
+    sending.FanOut,
+    sending.Sender,
+    receiving.Ingress,
+    receiving.Receiver,
+)
 
 
 def load_kernel(choice: Choice = "auto") -> Kernel:
@@ -38,7 +46,9 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
     if choice == "python":
         return PYTHON
     try:
-        module = importlib.import_module(_COMPILED)
+        sends = importlib.import_module("zvonim_sfu.net.sending_compiled")
+        fans_out = importlib.import_module("zvonim_sfu.net.fan_out_compiled")
+        receives = importlib.import_module("zvonim_sfu.net.receiving_compiled")
     except ImportError as error:
         if choice == "auto":
             return PYTHON
@@ -46,4 +56,12 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
             f"The compiled kernel cannot be used ({error}): install a C compiler and Python's headers, then "
             "the package again; or leave the setting kernel at auto"
         ) from error
-    return Kernel("compiled", module.Batch, module.Egress, module.FanOut, module.Sender)
+    return Kernel(
+        "compiled",
+        sends.Batch,
+        sends.Egress,
+        fans_out.FanOut,
+        fans_out.Sender,
+        receives.Ingress,
+        receives.Receiver,
+    )

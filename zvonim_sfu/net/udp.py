@@ -16,7 +16,7 @@ import structlog
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import StunError, parse_check
 from zvonim_sfu.net.kernel import Kernel, load_kernel
-from zvonim_sfu.net.path import Path, SockAddr, send
+from zvonim_sfu.net.path import Path, send
 from zvonim_sfu.net.sockets import open_sockets
 
 if TYPE_CHECKING:
@@ -25,21 +25,13 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.net.ice import IceAgent
     from zvonim_sfu.net.limiter import AddressLimiter
-
-# What one wake-up reads: enough to share the cost of a wake-up, few enough that timers keep their time.
-DATAGRAMS_PER_WAKE_UP: Final = 32
-
-# A SRTP packet is at least a 12-byte header, a SRTCP packet 8 + 4 bytes, DTLS and STUN are longer.
-MIN_DATAGRAM_BYTES: Final = 12
-# Above any Ethernet frame's: neither WebRTC nor libsrtp has a use for more.
-MAX_DATAGRAM_BYTES: Final = 2047
+    from zvonim_sfu.net.path import SockAddr
+    from zvonim_sfu.net.receiving import Arrival, Receiver
 
 # A client has few addresses at a time; one that moves for hours has many, of which the latest count.
 MAX_ADDRESSES_PER_AGENT: Final = 16
 
 log: structlog.stdlib.BoundLogger = structlog.get_logger()
-
-Owners = dict[SockAddr, "IceAgent"]
 
 
 class UdpPort:
@@ -59,11 +51,11 @@ class UdpPort:
         self._agents: dict[str, IceAgent] = {}
         # Least recently checked first.
         self._paths: dict[IceAgent, dict[Path, None]] = {}
-        self._owners: dict[socket.socket, Owners] = {sock: {} for sock in sockets}
+        self._receivers: dict[socket.socket, Receiver] = {sock: kernel.Receiver(sock) for sock in sockets}
         self._logged_faults: set[tuple[type[Exception], str, int]] = set()
         self._loop = asyncio.get_running_loop()
-        for sock, owners in self._owners.items():
-            self._loop.add_reader(sock, self._on_readable, sock, owners)
+        for sock, receiver in self._receivers.items():
+            self._loop.add_reader(sock, self._on_readable, sock, receiver)
 
     @classmethod
     async def open(
@@ -96,13 +88,14 @@ class UdpPort:
         if agent.local_ufrag in self._agents:
             raise ValueError("an agent with this username fragment has been added already")
         agent.drops = self.drops
+        agent.ingress = self.kernel.Ingress(agent)
         self._agents[agent.local_ufrag] = agent
         self._paths[agent] = {}
 
     def remove(self, agent: IceAgent) -> None:
         """Deliver nothing to this agent any more and forget its addresses. A second time does nothing."""
         for path in self._paths.pop(agent, ()):
-            del self._owners[path.socket][path.address]
+            self._receivers[path.socket].forget(path.address)
         if self._agents.get(agent.local_ufrag) is agent:
             del self._agents[agent.local_ufrag]
 
@@ -123,23 +116,16 @@ class UdpPort:
 
     def close(self) -> None:
         """Close the sockets. The agents are their owners' to close."""
-        for sock in self._owners:
+        for sock in self._receivers:
             if sock.fileno() >= 0:
                 self._loop.remove_reader(sock)
                 sock.close()
 
-    def _on_readable(self, sock: socket.socket, owners: Owners) -> None:
+    def _on_readable(self, sock: socket.socket, receiver: Receiver) -> None:
         now = time.monotonic()
-        for _ in range(DATAGRAMS_PER_WAKE_UP):
+        for arrival in receiver:
             try:
-                data, address = sock.recvfrom(MAX_DATAGRAM_BYTES + 1)
-            except BlockingIOError:
-                break
-            except OSError:
-                self.drops[DropReason.RECEIVE_FAILED] += 1
-                break
-            try:
-                drop = self._deliver(sock, address, owners, data, now)
+                drop = self._deliver(sock, arrival, now)
             except Exception as error:  # noqa: BLE001 - one participant's fault must not stop the others
                 drop = DropReason.HANDLER_ERROR
                 self._log_once(error)
@@ -147,31 +133,32 @@ class UdpPort:
                 self.drops[drop] += 1
         self.batch.flush()
 
-    def _deliver(
-        self, sock: socket.socket, address: SockAddr, owners: Owners, data: bytes, now: float
-    ) -> DropReason | None:
-        """Tell the protocols apart by the first byte (RFC 7983, section 7)."""
-        if len(data) < MIN_DATAGRAM_BYTES:
-            return DropReason.TOO_SHORT
-        if len(data) > MAX_DATAGRAM_BYTES:
-            return DropReason.OVERSIZED
-        first_byte = data[0]
-        if first_byte <= 3:
-            return self._handle_stun(Path(sock, address), data, now)
-        if not (128 <= first_byte <= 191 or 20 <= first_byte <= 63):
-            return DropReason.UNKNOWN_PROTOCOL
-        agent = owners.get(address)
-        if agent is None:
-            return DropReason.UNKNOWN_ADDRESS
-        if first_byte >= 128:
-            agent.listener.on_srtp(data, now)
-        else:
-            if not agent.shakes_hands:
-                # Some milliseconds of work; what is dropped here is sent again by the client, and so comes later.
-                if self._handshakes is not None and self._handshakes.take(address[0], now=now) > 0:
-                    return DropReason.HANDSHAKE_LIMITED
-                agent.shakes_hands = True
-            agent.feed_dtls(data)
+    def _deliver(self, sock: socket.socket, arrival: Arrival, now: float) -> DropReason | None:
+        ingress, address, arrived = arrival
+        if isinstance(arrived, bytes):
+            assert address is not None  # every datagram has one
+            if ingress is None:
+                return self._handle_stun(Path(sock, address), arrived, now)
+            if arrived[0] >= 128:
+                ingress.agent.listener.on_srtcp(arrived, now)
+                return None
+            return self._handle_dtls(ingress.agent, address, arrived, now)
+        if isinstance(arrived, DropReason):
+            if ingress is None:
+                return arrived
+            ingress.agent.listener.drop(arrived)
+            return None
+        assert ingress is not None  # who else could have sent what was decrypted?
+        ingress.agent.listener.on_rtp(arrived, now)
+        return None
+
+    def _handle_dtls(self, agent: IceAgent, address: SockAddr, data: bytes, now: float) -> DropReason | None:
+        if not agent.shakes_hands:
+            # Some milliseconds of work; what is dropped here is sent again by the client, and so comes later.
+            if self._handshakes is not None and self._handshakes.take(address[0], now=now) > 0:
+                return DropReason.HANDSHAKE_LIMITED
+            agent.shakes_hands = True
+        agent.feed_dtls(data)
         return None
 
     def _handle_stun(self, path: Path, data: bytes, now: float) -> DropReason | None:
@@ -195,16 +182,14 @@ class UdpPort:
         paths = self._paths.get(agent)
         if paths is None:
             return  # its owner removed it in answer to the check
-        owners = self._owners[path.socket]
-        previous = owners.get(path.address)
+        previous = self._receivers[path.socket].learn(path.address, agent.ingress)
         if previous is not None:
-            del self._paths[previous][path]
-        owners[path.address] = agent
+            del self._paths[previous.agent][path]
         paths[path] = None
         if len(paths) > MAX_ADDRESSES_PER_AGENT:
             oldest = next(known for known in paths if known != agent.selected)
             del paths[oldest]
-            del self._owners[oldest.socket][oldest.address]
+            self._receivers[oldest.socket].forget(oldest.address)
 
     def _log_once(self, error: Exception) -> None:
         """Log a fault with its traceback the first time that it comes from this line of code."""

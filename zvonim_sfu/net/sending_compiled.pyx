@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
-"""The packet kernel, compiled: the same interface and the same bytes as its twin, kernel_python.py, which documents it.
+"""The packet kernel, compiled, on the way out: the same as its twin, sending.py, which documents it.
 
 Cython and not C: what is hard here is whose reference is held and who may raise, which Cython writes by itself, and the
 part that has to be C (copy, encrypt, gather, send) reads the same in both. libsrtp is called by address, see net.srtp.
@@ -14,73 +14,35 @@ copy nor libsrtp's trailer can leave it.
 """
 
 from collections import Counter
-from socket import AF_INET, inet_pton
 from weakref import WeakKeyDictionary
 
 from zvonim_sfu.net import srtp
 from zvonim_sfu.net.drops import DropReason
-from zvonim_sfu.net.kernel_python import BATCH_MAX_PACKETS as _BATCH_MAX_PACKETS
 from zvonim_sfu.net.path import drop_reason
-from zvonim_sfu.rtp.packet import ExtensionPlan
+from zvonim_sfu.net.sending import BATCH_MAX_PACKETS as _BATCH_MAX_PACKETS
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINVAL, EIO, EMSGSIZE, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 
-cdef extern from *:
-    """
-    #include <arpa/inet.h>
-    #include <netinet/in.h>
-    #include <netinet/udp.h>
-    #include <sys/socket.h>
-    #ifndef UDP_SEGMENT
-    #define UDP_SEGMENT 103
-    #endif
-    """
-    struct sockaddr_in:
-        uint16_t sin_family
-        uint16_t sin_port
-        char sin_addr  # a struct, of which only the place is used; so is sin6_addr
-    struct sockaddr_in6:
-        uint16_t sin6_family
-        uint16_t sin6_port
-        uint32_t sin6_flowinfo
-        char sin6_addr
-        uint32_t sin6_scope_id
-    struct iovec:
-        void *iov_base
-        size_t iov_len
-    struct msghdr:
-        void *msg_name
-        unsigned int msg_namelen
-        iovec *msg_iov
-        size_t msg_iovlen
-        void *msg_control
-        size_t msg_controllen
-        int msg_flags
-    struct mmsghdr:
-        msghdr msg_hdr
-        unsigned int msg_len
-    struct cmsghdr:
-        size_t cmsg_len
-        int cmsg_level
-        int cmsg_type
-    size_t CMSG_LEN(size_t) nogil
-    void *CMSG_DATA(cmsghdr *) nogil
-    uint16_t htons(uint16_t) nogil
-    uint32_t htonl(uint32_t) nogil
-    int C_AF_INET "AF_INET"
-    int C_AF_INET6 "AF_INET6"
-    int MSG_DONTWAIT
-    int SOL_UDP
-    int UDP_SEGMENT
-    int sendmmsg(int, mmsghdr *, unsigned int, int) nogil
+from zvonim_sfu.net.system cimport (
+    CMSG_DATA,
+    CMSG_LEN,
+    MSG_DONTWAIT,
+    SOL_UDP,
+    UDP_SEGMENT,
+    iovec,
+    mmsghdr,
+    msghdr,
+    pack_address,
+    process_t,
+    sendmmsg,
+)
 
-ctypedef int (*process_t)(void *session, void *packet, int *size) noexcept nogil
 ctypedef int (*sendmmsg_t)(int fd, mmsghdr *messages, unsigned int count, int flags) noexcept nogil
 
 cdef process_t srtp_protect = <process_t><uintptr_t>srtp.PROTECT_ADDRESS
@@ -88,7 +50,6 @@ cdef sendmmsg_t _sendmmsg = <sendmmsg_t>sendmmsg
 cdef uint64_t _flushes = 0  # of all batches
 
 cdef enum:
-    FIXED_HEADER_BYTES = 12
     SLOT_BYTES = 1504  # MAX_PROTECTED_BYTES, and every slot begins at a multiple of 32
     MAX_PLAIN_BYTES = 1356
     # What the system takes as one message: 64 segments (UDP_MAX_SEGMENTS before Linux 6.9), and a UDP payload of 65,507.
@@ -109,55 +70,7 @@ cdef enum:
 cdef list _DROPS = [None, DropReason.NO_SESSION, DropReason.NO_PATH, DropReason.TOO_LONG, DropReason.PROTECT_FAILED]
 
 
-cdef struct Socket:
-    # A local socket, as the flush sees it.
-    int fd
-    bint segments  # whether its device can be given messages to cut
-    uint64_t flush  # the last flush that used it; what follows is of this flush
-    Exit *first  # who leaves by it
-    Exit *last
-    Socket *next
-
-
-cdef struct Exit:
-    # An egress, as the flush sees it.
-    void *session
-    Socket *socket
-    sockaddr_in6 address  # or sockaddr_in, which is shorter
-    unsigned int address_size
-    bint segments  # whether messages for this address can be cut: a path may carry less than a packet
-    uint64_t packets_sent
-    uint64_t bytes_sent
-    uint64_t flush  # the last flush that used it; what follows is of this flush
-    Exit *next  # by the same socket
-    Entry *first  # its packets
-    Entry *last
-
-
-cdef struct Entry:
-    # A packet that waits.
-    PyObject *egress  # a reference of its own, as the next
-    PyObject *tail
-    Exit *exit
-    uint8_t header[FIXED_HEADER_BYTES]
-    int header_size
-    const char *tail_bytes
-    Py_ssize_t tail_size
-    int size  # protected
-    int failure
-    Entry *next  # of the same egress
-
-
-cdef union Control:
-    # Room for one control message with a segment's size (CMSG_SPACE(2) is 24), aligned.
-    cmsghdr header
-    uint8_t space[24]
-
-
-cdef class _LocalSocket:
-    # Shared by all egresses that leave by the same socket.
-    cdef Socket state
-
+cdef class LocalSocket:
     def __cinit__(self):
         self.state.segments = True
 
@@ -166,12 +79,6 @@ _local_sockets = WeakKeyDictionary()
 
 
 cdef class Egress:
-    cdef Exit state
-    cdef object _session
-    cdef object _path
-    cdef _LocalSocket _socket
-    cdef public object drops
-
     def __init__(self, session=None, path=None):
         self.session = session
         self.path = path
@@ -197,8 +104,8 @@ cdef class Egress:
         if path is not None:
             local = _local_sockets.get(path.socket)
             if local is None:
-                local = _local_sockets[path.socket] = _LocalSocket()
-            self.state.address_size = _pack_address(path, &self.state.address)
+                local = _local_sockets[path.socket] = LocalSocket()
+            self.state.address_size = pack_address(path.address, path.socket.family, &self.state.address)
             self.state.segments = True
             self._socket = local
         self._path = path
@@ -213,53 +120,7 @@ cdef class Egress:
         return self.state.bytes_sent
 
 
-cdef unsigned int _pack_address(path, sockaddr_in6 *address) except 0:
-    cdef sockaddr_in *ipv4 = <sockaddr_in *>address
-    cdef bytes host
-    if path.socket.family == AF_INET:
-        host = inet_pton(AF_INET, path.address[0])
-        ipv4.sin_family = C_AF_INET
-        ipv4.sin_port = htons(path.address[1])
-        memcpy(&ipv4.sin_addr, PyBytes_AS_STRING(host), 4)
-        return sizeof(sockaddr_in)
-    host = inet_pton(path.socket.family, path.address[0])
-    address.sin6_family = C_AF_INET6
-    address.sin6_port = htons(path.address[1])
-    address.sin6_flowinfo = htonl(path.address[2])
-    memcpy(&address.sin6_addr, PyBytes_AS_STRING(host), 16)
-    address.sin6_scope_id = path.address[3]
-    return sizeof(sockaddr_in6)
-
-
-cdef class Sender:
-    cdef readonly Egress egress
-    cdef readonly uint32_t ssrc
-    cdef public object plan
-    cdef public int payload_type
-    cdef public int64_t sequence_offset
-    cdef public int64_t timestamp_offset
-    cdef public int64_t floor
-    cdef public int64_t last_sequence
-    cdef public int64_t last_timestamp
-    cdef public uint64_t packets
-    cdef public uint64_t octets
-
-    def __init__(self, Egress egress not None, uint32_t ssrc):
-        self.egress = egress
-        self.ssrc = ssrc
-        self.plan = ExtensionPlan({})
-        self.payload_type = -1
-
-
 cdef class Batch:
-    cdef int _max_packets
-    cdef int _count
-    cdef Entry *_entries
-    cdef uint8_t *_arena
-    cdef mmsghdr *_messages
-    cdef iovec *_vectors
-    cdef Control *_controls
-
     def __cinit__(self, int max_packets=_BATCH_MAX_PACKETS):
         if max_packets < 1:
             raise ValueError("a batch holds one packet at least")
@@ -287,16 +148,16 @@ cdef class Batch:
     def append(self, Egress egress not None, bytes header not None, bytes tail not None):
         cdef Entry *entry
         if PyBytes_GET_SIZE(header) != FIXED_HEADER_BYTES:
-            entry = self._push(egress, header + tail)
+            entry = self.push(egress, header + tail)
             entry.header_size = 0
         else:
-            entry = self._push(egress, tail)
+            entry = self.push(egress, tail)
             memcpy(entry.header, PyBytes_AS_STRING(header), FIXED_HEADER_BYTES)
-        if self._count == self._max_packets:
-            self.flush()
+        self.push_end()
 
-    cdef Entry *_push(self, Egress egress, bytes tail) noexcept:
-        # There is room: a batch that has none has been flushed.
+    cdef Entry *push(self, Egress egress, bytes tail) noexcept:
+        # Takes a packet without its fixed header, which the caller writes before `push_end`. There is room: a batch
+        # that has none has been flushed.
         cdef Entry *entry = &self._entries[self._count]
         Py_INCREF(egress)
         Py_INCREF(tail)
@@ -309,17 +170,22 @@ cdef class Batch:
         self._count += 1
         return entry
 
+    cdef int push_end(self) except -1:
+        if self._count == self._max_packets:
+            self.flush()
+        return 0
+
     cpdef flush(self):
         cdef Socket *sockets
         if self._count == 0:
             return
-        sockets = self._find_ways()
-        with nogil:
-            self._protect()
-            while sockets != NULL:
-                self._send(sockets)
-                sockets = sockets.next
         try:
+            sockets = self._find_ways()
+            with nogil:
+                self._protect()
+                while sockets != NULL:
+                    self._send(sockets)
+                    sockets = sockets.next
             self._count_drops()
         finally:
             self._release()
@@ -501,76 +367,6 @@ cdef void _set_segment(msghdr *message, Control *control, int size) noexcept nog
     memcpy(CMSG_DATA(&control.header), &segment, sizeof(uint16_t))
     message.msg_control = control
     message.msg_controllen = sizeof(Control)
-
-
-cdef class FanOut:
-    cdef Batch _batch
-    cdef list _senders  # of one plan behind each other
-    cdef list _groups  # (plan, where its senders end)
-    cdef readonly int64_t floor
-
-    def __init__(self, Batch batch not None):
-        self._batch = batch
-        self.replace(())
-
-    def replace(self, senders):
-        cdef Sender sender
-        groups = {}
-        cdef int64_t floor = 0
-        for sender in senders:
-            groups.setdefault(sender.plan, []).append(sender)
-            floor = max(floor, sender.floor)
-        self._senders = [sender for group in groups.values() for sender in group]
-        self._groups = []
-        end = 0
-        for plan, group in groups.items():
-            end += len(group)
-            self._groups.append((plan, end))
-        self.floor = floor
-
-    def forward(self, packet, int64_t sequence):
-        cdef uint8_t marker = 0x80 if packet.marker else 0
-        cdef uint32_t timestamp = packet.timestamp
-        cdef uint64_t octets = len(packet.data) - packet.payload_offset
-        cdef Py_ssize_t i = 0, end
-        cdef uint8_t first_byte
-        cdef bytes tail
-        for plan, end in self._groups:
-            first_byte, tail = packet.tail(plan)
-            while i < end:
-                self._append(<Sender>self._senders[i], first_byte, marker, timestamp, sequence, tail)
-                (<Sender>self._senders[i]).octets += octets
-                i += 1
-
-    cdef int _append(
-        self, Sender sender, uint8_t first_byte, uint8_t marker, uint32_t timestamp, int64_t sequence, bytes tail
-    ) except -1:
-        cdef Entry *entry
-        cdef int64_t sequence_out = sequence + sender.sequence_offset
-        cdef uint32_t timestamp_out = <uint32_t>(timestamp + sender.timestamp_offset)
-        if sequence_out > sender.last_sequence:
-            sender.last_sequence = sequence_out
-            sender.last_timestamp = timestamp_out
-        sender.packets += 1
-        entry = self._batch._push(sender.egress, tail)
-        entry.header[0] = first_byte
-        entry.header[1] = marker | <uint8_t>sender.payload_type
-        _write16(&entry.header[2], <uint16_t>sequence_out)
-        _write32(&entry.header[4], timestamp_out)
-        _write32(&entry.header[8], sender.ssrc)
-        if self._batch._count == self._batch._max_packets:
-            self._batch.flush()
-        return 0
-
-
-cdef inline void _write16(uint8_t *at, uint16_t value) noexcept:
-    at[0] = value >> 8
-    at[1] = value & 0xFF
-
-
-cdef inline void _write32(uint8_t *at, uint32_t value) noexcept:
-    _write16(at, value >> 16)
-    _write16(at + 2, value & 0xFFFF)
 
 
 def replace_sendmmsg(address):

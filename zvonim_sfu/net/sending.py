@@ -1,6 +1,6 @@
 """The packet kernel in plain Python: what every packet costs again for every receiver.
 
-The twin of kernel_compiled.pyx, which does the same with the same bytes as result, and is chosen where it was compiled
+The twin of sending_compiled.pyx, which does the same with the same bytes as result, and is chosen where it was compiled
 (net.kernel). Where the two differ is in system calls: here each packet is sent by one.
 """
 

@@ -1,0 +1,88 @@
+from libc.stdint cimport uint8_t, uint64_t
+from cpython.object cimport PyObject
+
+from zvonim_sfu.net.system cimport cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in6
+
+cdef enum:
+    FIXED_HEADER_BYTES = 12
+
+
+cdef struct Socket:
+    # A local socket, as the flush sees it.
+    int fd
+    bint segments  # whether its device can be given messages to cut
+    uint64_t flush  # the last flush that used it; what follows is of this flush
+    Exit *first  # who leaves by it
+    Exit *last
+    Socket *next
+
+
+cdef struct Exit:
+    # An egress, as the flush sees it.
+    void *session
+    Socket *socket
+    sockaddr_in6 address  # or sockaddr_in, which is shorter
+    unsigned int address_size
+    bint segments  # whether messages for this address can be cut: a path may carry less than a packet
+    uint64_t packets_sent
+    uint64_t bytes_sent
+    uint64_t flush  # the last flush that used it; what follows is of this flush
+    Exit *next  # by the same socket
+    Entry *first  # its packets
+    Entry *last
+
+
+cdef struct Entry:
+    # A packet that waits.
+    PyObject *egress  # a reference of its own, as the next
+    PyObject *tail
+    Exit *exit
+    uint8_t header[FIXED_HEADER_BYTES]
+    int header_size
+    const char *tail_bytes
+    Py_ssize_t tail_size
+    int size  # protected
+    int failure
+    Entry *next  # of the same egress
+
+
+cdef union Control:
+    # Room for one control message with a segment's size (CMSG_SPACE(2) is 24), aligned.
+    cmsghdr header
+    uint8_t space[24]
+
+
+cdef class LocalSocket:
+    # Shared by all egresses that leave by the same socket.
+    cdef Socket state
+
+
+cdef class Egress:
+    cdef Exit state
+    cdef object _session
+    cdef object _path
+    cdef LocalSocket _socket
+    cdef public object drops
+
+
+cdef class Batch:
+    cdef int _max_packets
+    cdef int _count
+    cdef Entry *_entries
+    cdef uint8_t *_arena
+    cdef mmsghdr *_messages
+    cdef iovec *_vectors
+    cdef Control *_controls
+
+    cdef Entry *push(self, Egress, bytes) noexcept
+    cdef int push_end(self) except -1
+    cpdef flush(self)
+    cdef Socket *_find_ways(self)
+    cdef void _protect(self) noexcept nogil
+    cdef int _gather(self, Socket *) noexcept nogil
+    cdef void _send(self, Socket *) noexcept nogil
+    cdef void _on_refused(self, Socket *, msghdr *, int) noexcept nogil
+    cdef Entry *_entry(self, msghdr *) noexcept nogil
+    cdef void _account(self, msghdr *, int) noexcept nogil
+    cdef _count_drops(self)
+    cdef void _release(self) noexcept

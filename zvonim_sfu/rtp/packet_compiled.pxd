@@ -1,0 +1,32 @@
+from libc.stdint cimport uint8_t, uint16_t, uint32_t
+
+
+cdef struct Element:
+    uint8_t number
+    int start
+    int end
+
+
+cdef class RtpPacket:
+    cdef readonly bytes data
+    cdef readonly bint marker
+    cdef readonly int payload_type
+    cdef readonly uint16_t sequence_number
+    cdef readonly uint32_t timestamp
+    cdef readonly uint32_t ssrc
+    cdef readonly Py_ssize_t payload_offset
+    cdef Py_ssize_t _payload_end
+    cdef Py_ssize_t _block_offset
+    cdef int _count  # of elements, -1 without a block
+    cdef Element[32] _elements
+    cdef dict _tails
+
+    cdef const char *_read(self) noexcept
+    cdef const char *_read_elements(self, const uint8_t *, uint16_t, Py_ssize_t, Py_ssize_t) noexcept
+    cdef void _add_element(self, int, uint8_t, Py_ssize_t, Py_ssize_t) noexcept
+    cpdef forget_tails(self)
+    cdef _make_tail(self, bytes)
+    cdef int _map_block(self, const uint8_t *, const uint8_t *, uint8_t *) noexcept
+
+
+cdef RtpPacket parse(bytes data)

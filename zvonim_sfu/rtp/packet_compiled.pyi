@@ -1,0 +1,1 @@
+from zvonim_sfu.rtp.packet import RtpPacket as RtpPacket
