@@ -77,10 +77,10 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
+async def running_server(*, command: Path = COMMAND, **settings: object) -> AsyncIterator[RunningServer]:
     """Run `zvonim-sfu` with `settings` (fields of Settings) on loopback ports of its own; end it by SIGTERM.
 
-    A setting that is None is left to the server's own default.
+    A setting that is None is left to the server's own default. `command` may be that of another installation.
     Raises ServerError if it does not start, does not end with code 0 in time, or logged an error on its way.
     """
     values = DEFAULTS | settings
@@ -90,7 +90,7 @@ async def running_server(**settings: object) -> AsyncIterator[RunningServer]:
     # In a directory of its own, where no zvonim.toml lies.
     with tempfile.TemporaryDirectory(prefix="zvonim-server-") as folder:
         process = await asyncio.create_subprocess_exec(
-            str(COMMAND),
+            str(command),
             *flags,
             env=environment,
             cwd=folder,

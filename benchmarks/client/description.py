@@ -1,0 +1,146 @@
+"""What the clients say in SDP: one codec of each kind, the header extensions that a browser sends, no retransmission
+payload type (what is repaired comes on the SSRC itself), no transport-wide numbers on the way down.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from benchmarks.client.traffic import Sending
+from zvonim_sfu.media.codecs import codec_key
+from zvonim_sfu.media.negotiation import MID_EXTENSION, TRANSPORT_CC_EXTENSION
+from zvonim_sfu.media.sdp import Codec, Description, Extension, Section
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+CODECS: Final = {
+    "audio": Codec(111, "opus", 48000, 2, "minptime=10;useinbandfec=1", ("transport-cc",)),
+    "video": Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "ccm fir", "transport-cc")),
+}
+_EXTENSIONS: Final = {
+    "audio": (Extension(1, LEVEL_EXTENSION), Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
+    "video": (Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
+}
+_PROTOCOL: Final = "UDP/TLS/RTP/SAVPF"
+_PORT: Final = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Local:
+    """What the client says of its transport."""
+
+    ice_ufrag: str
+    ice_pwd: str
+    fingerprint: tuple[str, str]
+    candidate: str
+
+
+class DescriptionError(Exception):
+    """The server's description is not what the client can use."""
+
+
+def offer(local: Local, publishes: Iterable[tuple[str, int]], receives: Iterable[str] = ()) -> Description:
+    """Return an offer of tracks (kind, SSRC), and of m-sections of these kinds that receive."""
+    sections: list[Section] = []
+    for kind, ssrc in publishes:
+        section = _section(local, kind, str(len(sections)), "sendonly")
+        sections.append(replace(section, msid=("benchmark", kind), ssrcs=(ssrc,), cname="benchmark"))
+    sections += [_section(local, kind, str(mid), "recvonly") for mid, kind in enumerate(receives, start=len(sections))]
+    return Description(tuple(sections), tuple(section.mid for section in sections), version=1)
+
+
+def answer(local: Local, offered: Description) -> Description:
+    """Return an answer that receives all that is offered with the codecs of this module."""
+    sections = []
+    for section in offered.sections:
+        wanted = codec_key(CODECS[section.kind]) if section.kind in CODECS else None
+        codecs = tuple(codec for codec in section.codecs if wanted is not None and codec_key(codec) == wanted)
+        if section.rejected or not codecs:
+            sections.append(Section(section.kind, 0, section.protocol, section.mid, section.formats))
+            continue
+        known = {extension.uri for extension in _EXTENSIONS[section.kind]} - {TRANSPORT_CC_EXTENSION}
+        answered = _section(local, section.kind, section.mid, "recvonly")
+        sections.append(
+            replace(
+                answered,
+                formats=tuple(str(codec.payload_type) for codec in codecs),
+                codecs=codecs,
+                extensions=tuple(Extension(e.id, e.uri) for e in section.extensions if e.uri in known),
+            )
+        )
+    bundle = tuple(section.mid for section in sections if not section.rejected)
+    return Description(tuple(sections), bundle, version=1)
+
+
+def sending(offered: Description, answered: Description) -> dict[str, Sending]:
+    """Return what was negotiated for each track that the client publishes, by kind. Raises DescriptionError."""
+    result = {}
+    for mine, theirs in zip(offered.sections, answered.sections, strict=True):
+        if not mine.sends:
+            continue
+        if theirs.rejected or not theirs.receives:
+            raise DescriptionError(f"The server does not take {mine.kind}.")
+        numbers = {extension.uri: extension.id for extension in theirs.extensions}
+        result[mine.kind] = Sending(
+            mid=mine.mid,
+            ssrc=mine.ssrcs[0],
+            payload_type=theirs.codecs[0].payload_type,
+            mid_extension=numbers.get(MID_EXTENSION, 0),
+            arrival_extension=numbers.get(TRANSPORT_CC_EXTENSION, 0),
+            level_extension=numbers.get(LEVEL_EXTENSION, 0),
+        )
+    return result
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """What the server says of its transport."""
+
+    ice_ufrag: str
+    ice_pwd: str
+    ice_lite: bool
+    fingerprints: tuple[tuple[str, str], ...]
+    address: tuple[str, int]
+
+
+def remote(description: Description, host: str) -> Remote:
+    """Return the server's transport: that of the first m-section, and its UDP candidate at `host`.
+
+    Raises DescriptionError where there is none: a benchmark does not leave the machine.
+    """
+    section = next((section for section in description.sections if not section.rejected), None)
+    if section is None:
+        raise DescriptionError("The server rejects all m-sections.")
+    for candidate in section.candidates:
+        _, component, protocol, _, address, port, *_ = candidate.split()
+        if (component, protocol.lower(), address) == ("1", "udp", host):
+            return Remote(
+                section.ice_ufrag, section.ice_pwd, description.ice_lite, section.fingerprints, (host, int(port))
+            )
+    raise DescriptionError(f"The server does not announce {host}, only {section.candidates}.")
+
+
+def _section(local: Local, kind: str, mid: str, direction: str) -> Section:
+    codec = CODECS[kind]
+    # Where the client only receives, it takes no transport-wide numbers: it would have to report their arrival.
+    extensions = tuple(e for e in _EXTENSIONS[kind] if direction != "recvonly" or e.uri != TRANSPORT_CC_EXTENSION)
+    return Section(
+        kind=kind,
+        port=_PORT,
+        protocol=_PROTOCOL,
+        mid=mid,
+        formats=(str(codec.payload_type),),
+        direction=direction,
+        codecs=(codec,),
+        extensions=extensions,
+        rtcp_mux=True,
+        ice_ufrag=local.ice_ufrag,
+        ice_pwd=local.ice_pwd,
+        fingerprints=(local.fingerprint,),
+        # The client begins the handshake: the server picks the SRTP profile, from the one that is offered.
+        setup="active",
+        candidates=(local.candidate,),
+    )

@@ -1,0 +1,183 @@
+"""All clients of a benchmark in one event loop: one timer that lets them send, and reads what has come for them.
+
+Sinks are polled, and never wait in the kernel: waking a sleeping process is paid by who sends to it, which would be
+counted as the server's time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Self
+
+import numpy as np
+
+from benchmarks.client.dtls import Identity
+from benchmarks.client.inbox import Inbox
+from benchmarks.client.peer import Peer
+from benchmarks.client.streams import Stream
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+POLL_S: Final = 0.002
+"""Between polls: frames leave up to so much late, and answers of handshakes are seen so late. Delays are measured by
+the kernel's receive times."""
+NACK_INTERVAL_S: Final = 0.02
+SAMPLE_EVERY: Final = 17
+"""One of so many packets is decrypted: a prime, so that every place in a frame gets its turn."""
+
+_RTP_FIRST, _RTP_LAST = 128, 191  # RFC 7983, section 7
+_RTCP_FIRST, _RTCP_LAST = 192, 223  # RFC 5761, section 4
+
+
+@dataclass(slots=True)
+class Samples:
+    """What was seen since `Generator.measure`."""
+
+    delays_ms: list[float] = field(default_factory=list)
+    """Of the packets that were decrypted, from the publisher's send call to the arrival at the sink's socket."""
+    late_polls: int = 0
+    """Polls that came more than 20 ms late: the generator did not get the processor."""
+
+
+class Generator:
+    """Owns the peers, which it makes. Use it as an async context manager.
+
+    Args:
+        host: the address of this machine by which the servers are reached.
+    """
+
+    def __init__(self, host: str) -> None:
+        self.identity = Identity()
+        self._host = host
+        self.samples = Samples()
+        self._peers: dict[int, Peer] = {}
+        self._number = 0
+        self._inbox = Inbox()
+        self._owners = np.zeros(self._inbox.rows.shape[0], np.int64)
+        self._seen = 0
+        self._task: asyncio.Task[None] | None = None
+        self._next_nack = 0.0
+
+    async def __aenter__(self) -> Self:
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        assert self._task is not None
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        for peer in self._peers.values():
+            peer.close()
+        self._peers.clear()
+
+    def new_peer(self) -> Peer:
+        """Make a peer that is polled from now on. `remove` ends that."""
+        self._number += 1
+        self._peers[self._number] = peer = Peer(self.identity, self._host)
+        return peer
+
+    def remove(self, peer: Peer) -> None:
+        """Close a peer; a second time does nothing."""
+        self._peers = {number: other for number, other in self._peers.items() if other is not peer}
+        peer.close()
+
+    def measure(self) -> Samples:
+        """Begin new samples and return them; they grow until the next call."""
+        # What has been made so far stays: the collector need not look at it again while packets are on their way.
+        gc.collect()
+        gc.freeze()
+        self.samples = Samples()
+        return self.samples
+
+    def check_alive(self) -> None:
+        """Raise what ended the poll, if anything did."""
+        if self._task is not None and self._task.done():
+            self._task.result()
+
+    async def _run(self) -> None:
+        due = time.monotonic()
+        while True:
+            now = time.monotonic()
+            if now - due > 0.02:
+                self.samples.late_polls += 1
+            due = max(due + POLL_S, now)
+            self._poll(now)
+            await asyncio.sleep(max(0.0, due - time.monotonic()))
+
+    def _poll(self, now: float) -> None:
+        inbox = self._inbox
+        for number, peer in list(self._peers.items()):
+            peer.advance(now)
+            descriptor = peer.socket.fileno()
+            while True:
+                if not inbox.has_room:
+                    self._take()
+                start = inbox.used
+                if descriptor < 0 or not inbox.read(descriptor):
+                    break
+                self._owners[start : inbox.used] = number
+        self._take()
+        if now >= self._next_nack:
+            self._next_nack = now + NACK_INTERVAL_S
+            for peer in self._peers.values():
+                peer.ask_for_missing()
+
+    def _take(self) -> None:
+        """Sort what was received by peer and SSRC, and count it."""
+        inbox = self._inbox
+        used = inbox.used
+        if not used:
+            return
+        rows, owners, lengths = inbox.rows[:used], self._owners[:used], inbox.lengths()
+        is_rtp = (rows[:, 0] >= _RTP_FIRST) & (rows[:, 0] <= _RTP_LAST)
+        is_rtp &= (rows[:, 1] < _RTCP_FIRST) | (rows[:, 1] > _RTCP_LAST)
+        for row in np.flatnonzero(~is_rtp).tolist():
+            if lengths[row]:
+                self._peers[int(owners[row])].on_control(inbox.datagram(row, int(lengths[row])))
+        media = np.flatnonzero(is_rtp)
+        if media.size:
+            self._take_media(media, lengths)
+        inbox.clear()
+
+    def _take_media(
+        self, media: np.ndarray[tuple[int], np.dtype[np.intp]], lengths: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> None:
+        inbox = self._inbox
+        headers = inbox.rows[media, :12].astype(np.int64)
+        ssrcs = headers[:, 8] << 24 | headers[:, 9] << 16 | headers[:, 10] << 8 | headers[:, 11]
+        numbers = headers[:, 2] << 8 | headers[:, 3]
+        keys = self._owners[media] << 32 | ssrcs
+        order = np.argsort(keys, kind="stable")
+        keys, numbers = keys[order], numbers[order]
+        starts = np.flatnonzero(np.diff(keys, prepend=-1))
+        ends = [*starts[1:].tolist(), len(keys)]
+        sampled = np.zeros(len(media), bool)
+        sampled[(-self._seen) % SAMPLE_EVERY :: SAMPLE_EVERY] = True
+        self._seen += len(media)
+        sequence = numbers.tolist()
+        for start, end, key in zip(starts.tolist(), ends, keys[starts].tolist(), strict=True):
+            peer = self._peers[key >> 32]
+            ssrc = key & 0xFFFFFFFF
+            stream = peer.streams.get(ssrc)
+            if stream is None:
+                stream = peer.streams[ssrc] = Stream(ssrc, sequence[start])
+                # libsrtp has to see the first packet: it tells where the numbers begin.
+                sampled[order[start]] = True
+            stream.take(sequence[start:end])
+        arrivals = inbox.arrivals_ns()
+        for index in np.flatnonzero(sampled).tolist():
+            row = int(media[index])
+            self._sample(self._peers[int(self._owners[row])], row, int(lengths[row]), int(arrivals[row]))
+
+    def _sample(self, peer: Peer, row: int, length: int, arrival_ns: int) -> None:
+        if not peer.first_media_ns:
+            peer.first_media_ns = arrival_ns
+        sent_ns = peer.sent_at_ns(self._inbox.datagram(row, length))
+        if sent_ns is not None:
+            self.samples.delays_ms.append((arrival_ns - sent_ns) / 1e6)

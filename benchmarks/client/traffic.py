@@ -1,0 +1,179 @@
+"""What a publisher sends: RTP as a browser's camera or microphone makes it, filled with zeros.
+
+The last eight bytes of each payload are the time at which it left, so that who decrypts it knows its delay.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass, field
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.rtp.rtcp import SenderReport
+from zvonim_sfu.rtp.timing import ntp_from_unix
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+STAMP: Final = Struct("!Q")
+"""Nanoseconds of time.time_ns, at the end of each payload."""
+
+KEYFRAME_BURSTS: Final = 3
+"""A keyframe has as many packets as so many other frames."""
+KEYFRAME_INTERVAL_S: Final = 3.0
+MIN_KEYFRAME_GAP_S: Final = 0.3
+"""Between keyframes that were asked for, as libwebrtc's encoders have it."""
+MAX_BACKLOG: Final = 4
+"""Frames that a generator which fell behind sends at once; the others are left out, and were never sent."""
+
+_HEADER: Final = Struct("!BBHII")
+_EXTENSION_HEADER: Final = Struct("!HH")
+_ONE_BYTE_PROFILE: Final = 0xBEDE  # RFC 8285, section 4.2
+_MARKER: Final = 0x80
+_AUDIO_LEVEL: Final = 0x80 | 30  # speech, 30 dB below overload (RFC 6464)
+# VP8 (RFC 7741): X and S, or X alone; then I, then a picture id of 15 bits.
+_DESCRIPTOR: Final = Struct("!BBH")
+_BEGIN, _CONTINUE, _HAS_PICTURE_ID, _LONG_ID = 0x90, 0x80, 0x80, 0x8000
+_KEYFRAME_TAG: Final = bytes.fromhex("10 02 00 9d 01 2a 80 02 68 01")  # 640x360
+_INTERFRAME_TAG: Final = bytes.fromhex("11 02 00")
+
+
+@dataclass(frozen=True, slots=True)
+class Pattern:
+    """What a source sends, on average and at once."""
+
+    kind: str
+    """`audio` or `video`."""
+    packets_per_s: float
+    burst: int
+    """Packets of one frame, which leave together."""
+    payload_bytes: int
+
+    @property
+    def interval_s(self) -> float:
+        """From one frame to the next."""
+        return self.burst / self.packets_per_s
+
+    @property
+    def clock_rate(self) -> int:
+        """Of the RTP timestamps, in Hz."""
+        return 48_000 if self.kind == "audio" else 90_000
+
+
+MICROPHONE: Final = Pattern("audio", 50, 1, 80)
+"""Opus at 32 kbit/s in frames of 20 ms."""
+
+
+def camera(packets_per_s: float, burst: int) -> Pattern:
+    """A camera with packets of 1100 bytes of payload."""
+    return Pattern("video", packets_per_s, burst, 1100)
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """What was negotiated for one track on its way up."""
+
+    mid: str
+    ssrc: int
+    payload_type: int
+    mid_extension: int = 0
+    """Number of a header extension; 0: not negotiated."""
+    arrival_extension: int = 0
+    level_extension: int = 0
+
+
+@dataclass(slots=True)
+class Source:
+    """One track that is published. `advance` sends what is due."""
+
+    sending: Sending
+    pattern: Pattern
+    send: Callable[[bytes], None]
+    """Protects and sends a plain RTP packet."""
+    next_arrival_number: Callable[[], int]
+    """Gives transport-wide sequence numbers, which all sources of a transport share."""
+    packets: int = 0
+    octets: int = 0
+    is_paused: bool = True
+    _due: float = 0.0
+    _frames: int = 0
+    _sequence: int = field(default_factory=lambda: int.from_bytes(os.urandom(2)) >> 2)
+    _offset: int = field(default_factory=lambda: int.from_bytes(os.urandom(4)))
+    _keyframe_at: float = 0.0
+    _last_keyframe: float = 0.0
+
+    def resume(self, now: float, phase: float) -> None:
+        """Begin to send; `phase` (0 to 1) says where in its frame interval. Sources are not to send in step."""
+        self.is_paused = False
+        self._due = now + phase * self.pattern.interval_s
+
+    def pause(self) -> None:
+        """Send nothing until `resume`; the clock of the RTP timestamps goes on."""
+        self.is_paused = True
+
+    def ask_for_keyframe(self) -> None:
+        """Let the next frame be a keyframe, unless one was just sent."""
+        self._keyframe_at = min(self._keyframe_at, self._last_keyframe + MIN_KEYFRAME_GAP_S)
+
+    def advance(self, now: float) -> None:
+        """Send the frames that are due at `now` (seconds of time.monotonic)."""
+        interval = self.pattern.interval_s
+        if self.is_paused or now < self._due:
+            return
+        self._due = max(self._due, now - MAX_BACKLOG * interval)
+        while self._due <= now:
+            self._send_frame(self._due)
+            self._due += interval
+
+    def sender_report(self, now: float) -> SenderReport:
+        """Return the report for `now`."""
+        return SenderReport(
+            self.sending.ssrc, ntp_from_unix(time.time()), self._timestamp(now), self.packets, self.octets
+        )
+
+    def _timestamp(self, now: float) -> int:
+        return self._offset + int(now * self.pattern.clock_rate) & 0xFFFFFFFF
+
+    def _send_frame(self, at: float) -> None:
+        is_video = self.pattern.kind == "video"
+        is_keyframe = is_video and at >= self._keyframe_at
+        count = self.pattern.burst
+        if is_keyframe:
+            self._last_keyframe, self._keyframe_at = at, at + KEYFRAME_INTERVAL_S
+            count *= KEYFRAME_BURSTS
+        timestamp = self._timestamp(at)
+        for index in range(count):
+            last = index == count - 1
+            content = self._descriptor(index, is_keyframe=is_keyframe) if is_video else b""
+            marker = _MARKER if last and is_video else 0
+            filling = bytes(self.pattern.payload_bytes - len(content) - STAMP.size)
+            header = _HEADER.pack(
+                0x90, self.sending.payload_type | marker, self._sequence & 0xFFFF, timestamp, self.sending.ssrc
+            )
+            self.send(header + self._extensions() + content + filling + STAMP.pack(time.time_ns()))
+            self._sequence += 1
+        self._frames += 1
+        self.packets += count
+        self.octets += count * self.pattern.payload_bytes
+
+    def _descriptor(self, index: int, *, is_keyframe: bool) -> bytes:
+        first = _BEGIN if index == 0 else _CONTINUE
+        descriptor = _DESCRIPTOR.pack(first, _HAS_PICTURE_ID, _LONG_ID | self._frames & 0x7FFF)
+        if index:
+            return descriptor
+        return descriptor + (_KEYFRAME_TAG if is_keyframe else _INTERFRAME_TAG)
+
+    def _extensions(self) -> bytes:
+        sending = self.sending
+        body = b""
+        if sending.level_extension:
+            body += bytes((sending.level_extension << 4, _AUDIO_LEVEL))
+        if sending.arrival_extension:
+            body += bytes((sending.arrival_extension << 4 | 1,)) + (self.next_arrival_number() & 0xFFFF).to_bytes(2)
+        if sending.mid_extension:
+            mid = sending.mid.encode()
+            body += bytes((sending.mid_extension << 4 | len(mid) - 1,)) + mid
+        body += bytes(-len(body) % 4)
+        return _EXTENSION_HEADER.pack(_ONE_BYTE_PROFILE, len(body) // 4) + body

@@ -1,0 +1,132 @@
+"""Zvonim SFU: the real command, with the documented API and slots."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from benchmarks.client import description
+from benchmarks.servers import ServerError, Wishes
+from benchmarks.servers.process import Usage, usage
+from tests.support.server import COMMAND, RunningServer, running_server
+from zvonim_sfu.media import sdp
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Sequence
+
+    from benchmarks.client.generator import Generator
+    from benchmarks.client.peer import Peer
+    from benchmarks.client.traffic import Source
+
+NOT_EQUALISED: Final = (
+    "Zvonim: one connection for both directions, as its web client has it; limits on joins and handshakes are lifted.",
+)
+ANSWER_TIMEOUT_S: Final = 15.0
+LIFTED: Final = {
+    "limit_joins_per_second": 10_000,
+    "limit_join_burst": 10_000,
+    "limit_handshakes_per_second": 10_000,
+    "limit_handshake_burst": 10_000,
+    "limit_participants_per_room": 1000,
+    "limit_empty_room_s": 1,
+}
+"""What keeps one address from being a crowd; a generator is one."""
+
+
+def missing() -> str:
+    """Nothing: it is this project."""
+    return ""
+
+
+@asynccontextmanager
+async def start(host: str, command: str = "") -> AsyncIterator[Zvonim]:
+    """Run `zvonim-sfu`."""
+    async with (
+        running_server(command=Path(command) if command else COMMAND, media_host=host, **LIFTED) as running,
+        aiohttp.ClientSession() as http,
+    ):
+        yield Zvonim(running, http)
+
+
+class Zvonim:
+    """A server that runs."""
+
+    def __init__(self, running: RunningServer, http: aiohttp.ClientSession) -> None:
+        self._running = running
+        self._http = http
+        self.version = version("zvonim-sfu")
+
+    def usage(self) -> Usage:
+        """What it has used so far."""
+        return usage(self._running.process.pid)
+
+    async def join(self, generator: Generator, room: str, wishes: Wishes) -> ZvonimMember:
+        """Join by REST and WebSocket, and offer what is published together with slots for what is received."""
+        body = {"room_id": room, "user_name": "Benchmark"}
+        async with self._http.post(f"{self._running.url}/api/room/join", json=body) as response:
+            if response.status != 200:
+                raise ServerError(f"join was refused: {await response.text()}")
+            joined = await response.json()
+        query = {"room_id": joined["room_id"], "user_id": joined["user_id"], "secret": joined["secret"]}
+        ws = await self._http.ws_connect(f"{self._running.url}/ws", params=query)
+        member = ZvonimMember(generator, ws)
+        await member.connect(joined["user_id"], wishes)
+        return member
+
+
+class ZvonimMember:
+    """Somebody in a room."""
+
+    def __init__(self, generator: Generator, ws: aiohttp.ClientWebSocketResponse) -> None:
+        self.sources: Sequence[Source] = ()
+        self.receiver = generator.new_peer()
+        self._generator = generator
+        self._ws = ws
+        self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._reader = asyncio.create_task(self._read())
+
+    @property
+    def peers(self) -> Sequence[Peer]:
+        """The one connection."""
+        return (self.receiver,)
+
+    async def connect(self, user_id: str, wishes: Wishes) -> None:
+        """Send `join` and the offer, and wait until media can flow. Raises ServerError."""
+        peer = self.receiver
+        tracks = [(pattern.kind, 1 + index) for index, pattern in enumerate(wishes.publishes)]
+        receives = ["audio", "video"] * wishes.pairs + ["audio"] * wishes.audio
+        offered = description.offer(peer.local, tracks, receives)
+        await self._ws.send_json({"type": "join", "user_id": user_id, "delivery": "slots"})
+        await self._ws.send_json({"type": "offer", "to": "all", "sdp": sdp.write(offered)})
+        async with asyncio.timeout(ANSWER_TIMEOUT_S):
+            answered = sdp.parse(await self._answer)
+        sendings = description.sending(offered, answered)
+        self.sources = [peer.publish(sendings[pattern.kind], pattern) for pattern in wishes.publishes]
+        peer.begin(answered, offered=True)
+        await peer.connected()
+
+    async def watch(self) -> None:
+        """Nothing: the server fills the slots by itself."""
+
+    async def leave(self) -> None:
+        """Leave by the WebSocket."""
+        await self._ws.send_json({"type": "leave"})
+        await self._ws.close()
+        await self._reader
+        self._generator.remove(self.receiver)
+
+    async def _read(self) -> None:
+        async for frame in self._ws:
+            message: dict[str, Any] = json.loads(frame.data)
+            if self._answer.done():
+                continue
+            if message["type"] == "answer":
+                self._answer.set_result(message["sdp"])
+            elif message["type"] == "error":
+                self._answer.set_exception(ServerError(message["message"]))
