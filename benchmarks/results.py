@@ -95,7 +95,7 @@ class ShapeResult(_Model):
 
     def delay_ms(self, server: str, quantile: str) -> float:
         """Return the median over the rounds of a quantile of the delay."""
-        return statistics.median([getattr(round_.delay_ms, quantile) for round_ in self.rounds[server]])
+        return float(statistics.median(getattr(round_.delay_ms, quantile) for round_ in self.rounds[server]))
 
 
 class Churn(_Model):
@@ -114,6 +114,8 @@ class Memory(_Model):
     """Memory of the server's processes, in MB of 10^6 bytes: the part that they share with nobody (USS)."""
 
     rest_mb: float
+    rest_rss_mb: float
+    """The same with what other processes share: libraries."""
     participant_mb: float
     """For each participant of a meeting of 8, the tracks of 7 others included, beyond the first 16 participants."""
     bare_participant_mb: float

@@ -8,14 +8,20 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.results import Quantiles, Round
+from benchmarks.servers import ServerError
+from benchmarks.servers.process import cpu_s
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from benchmarks.client.generator import Generator
     from benchmarks.client.traffic import Source
     from benchmarks.servers import Member, Server
     from benchmarks.shapes import Shape
 
+BUILDS: Final = 3
 JOINS_AT_ONCE: Final = 4
+MEDIA_TIMEOUT_S: Final = 4.0
 WARM_UP_S: Final = 0.7
 GOLDEN_RATIO: Final = 0.618034
 """Multiples of it, modulo 1, are spread evenly however many there are: no two sources send in step."""
@@ -41,6 +47,17 @@ class Stage:
     def receivers(self) -> list[Member]:
         """Those who get something."""
         return [member for member in self.members if self.shape.receivers_of_each]
+
+    async def is_alive(self) -> bool:
+        """Whether everybody who ought to gets media, within some seconds of the sources' beginning."""
+        alone = self.shape.publishers == 1
+        receivers = [member.receiver for member in self.members if not (alone and member.sources)]
+        self.resume()
+        deadline = time.monotonic() + MEDIA_TIMEOUT_S
+        while time.monotonic() < deadline and not all(peer.first_media_ns for peer in receivers):  # noqa: ASYNC110
+            await asyncio.sleep(QUIET_S)
+        self.pause()
+        return all(peer.first_media_ns for peer in receivers)
 
     async def close(self) -> None:
         """Let everybody leave."""
@@ -74,13 +91,13 @@ class Stage:
         self.generator.check_alive()
         samples = self.generator.measure()
         sent, (received, repaired) = self._sent(), self._received()
-        server_cpu, own_cpu, started = self.server.usage().cpu_s, time.process_time(), time.monotonic()
+        server_cpu, own_cpu, started = cpu_s(self.server.pid), time.process_time(), time.monotonic()
         self.resume()
         await asyncio.sleep(seconds)
         self.pause()
         await asyncio.sleep(QUIET_S)
         self.generator.check_alive()
-        server_cpu, own_cpu = self.server.usage().cpu_s - server_cpu, time.process_time() - own_cpu
+        server_cpu, own_cpu = cpu_s(self.server.pid) - server_cpu, time.process_time() - own_cpu
         elapsed = time.monotonic() - started
         now_received, now_repaired = self._received()
         forwarded = now_received - received
@@ -97,14 +114,35 @@ class Stage:
         )
 
 
-async def build(server: Server, generator: Generator, shape: Shape, name: str = "") -> Stage:
-    """Let everybody join, publishers first, and receive what there is. `name` tells rooms of several stages apart."""
+async def build_alive(
+    server: Server, generator: Generator, shape: Shape, tell: Callable[[str], None], *, name: str = ""
+) -> Stage:
+    """Build a shape, and again if somebody gets nothing; `tell` hears of that. Raises ServerError after three times."""
+    for attempt in range(BUILDS):
+        stage = await build(server, generator, shape, name=f"{name}{attempt}-")
+        if await stage.is_alive():
+            return stage
+        await stage.close()
+        tell(f"{shape.title}: somebody got no media; everybody joins again")
+    raise ServerError(f"{shape.title}: somebody got no media, {BUILDS} times")
+
+
+async def build(server: Server, generator: Generator, shape: Shape, *, name: str = "", slots: int = 0) -> Stage:
+    """Let everybody join, publishers first, and receive what there is. Raises ServerError.
+
+    Args:
+        server: where.
+        generator: whose clients they are.
+        shape: how many, and what they send.
+        name: tells the rooms of several stages of one shape apart.
+        slots: for how many publishers everybody is prepared, if that is more than there are.
+    """
     stage = Stage(server, generator, shape)
     gate = asyncio.Semaphore(JOINS_AT_ONCE)
 
     async def join(room: str, *, publishes: bool) -> Member:
         async with gate:
-            return await server.join(generator, room, shape.wishes(publishes=publishes))
+            return await server.join(generator, room, shape.wishes(publishes=publishes, room_for=slots))
 
     async def watch(member: Member) -> None:
         async with gate:

@@ -17,6 +17,7 @@ from OpenSSL import SSL
 from pylibsrtp import Policy, Session
 
 SRTP_PROFILE: Final = b"SRTP_AEAD_AES_128_GCM"
+FIRST_RESEND_S: Final = 0.05
 _KEY_BYTES: Final = 16
 _SALT_BYTES: Final = 12
 _MAX_DATAGRAM_BYTES: Final = 1400
@@ -55,9 +56,10 @@ class Identity:
 
 
 class DtlsSrtp:
-    """One association. The caller passes on what the methods return, and calls `handle_timeout` when that is due.
+    """One association. `start`, `receive` and `resend` return the datagrams to send, and raise HandshakeError.
 
-    All methods return the datagrams to send, and raise HandshakeError.
+    What is not answered is sent again as libwebrtc does it, after 50 ms and then at growing intervals: OpenSSL waits a
+    second, and servers tend to miss the first flight, which comes right after the first check.
     """
 
     def __init__(self, identity: Identity, fingerprints: tuple[tuple[str, str], ...]) -> None:
@@ -66,41 +68,49 @@ class DtlsSrtp:
         self.profile = ""
         """The negotiated SRTP profile; empty before the handshake has ended."""
         self.started = False
+        self._flight: list[bytes] = []
+        "What was sent last."
+        self._interval = FIRST_RESEND_S
+        self._resend_at = 0.0
         self._expected = {value for name, value in fingerprints if name == _FINGERPRINT}
         self._ssl = SSL.Connection(identity.context)
         self._ssl.set_ciphertext_mtu(_MAX_DATAGRAM_BYTES)
         self._ssl.set_connect_state()
 
-    def start(self) -> list[bytes]:
-        """Begin the handshake."""
+    def start(self, now: float) -> list[bytes]:
+        """Begin the handshake at `now`, in seconds of any clock."""
         self.started = True
-        return self._proceed()
+        return self._proceed(now)
 
-    def receive(self, datagram: bytes) -> list[bytes]:
+    def receive(self, datagram: bytes, now: float) -> list[bytes]:
         """Take a datagram of the server's; what comes after the handshake changes nothing."""
         if self.profile:
             return []
         self._ssl.bio_write(datagram)
-        return self._proceed()
+        return self._proceed(now)
 
-    def timeout_s(self) -> float | None:
-        """Seconds until `handle_timeout` is due; None if nothing waits for an answer."""
-        return None if self.profile else self._ssl.DTLSv1_get_timeout()
+    def resend(self, now: float) -> list[bytes]:
+        """Return what is due to be sent again."""
+        if self.profile or not self.started or now < self._resend_at:
+            return []
+        self._interval *= 2
+        self._resend_at = now + self._interval
+        return self._flight
 
-    def handle_timeout(self) -> list[bytes]:
-        """Send again what was not answered."""
-        self._ssl.DTLSv1_handle_timeout()
-        return self._outgoing()
-
-    def _proceed(self) -> list[bytes]:
+    def _proceed(self, now: float) -> list[bytes]:
         try:
             self._ssl.do_handshake()
         except SSL.WantReadError:
-            return self._outgoing()
+            pass
         except SSL.Error as error:
             raise HandshakeError(f"DTLS failed: {error}") from error
-        self._finish()
-        return self._outgoing()
+        else:
+            self._finish()
+        datagrams = self._outgoing()
+        if datagrams:
+            self._flight, self._interval = datagrams, FIRST_RESEND_S
+            self._resend_at = now + FIRST_RESEND_S
+        return datagrams
 
     def _finish(self) -> None:
         certificate = self._ssl.get_peer_certificate(as_cryptography=True)

@@ -153,8 +153,7 @@ class Peer:
             self._send(self.ice.check())
             self._next_check = now + (CONSENT_INTERVAL_S if self.ice.connected else CHECK_INTERVAL_S)
         if not self._dtls.profile:
-            if self._dtls.timeout_s() == 0:
-                self._shake_hands(self._dtls.handle_timeout)
+            self._shake_hands(self._dtls.resend)
             return
         for source in self.sources:
             source.advance(now)
@@ -169,9 +168,9 @@ class Peer:
             if lost:
                 self._send_rtcp([ReceiverReport(self._ssrc), Nack(self._ssrc, stream.ssrc, tuple(lost))])
 
-    def _shake_hands(self, step: Callable[[], list[bytes]]) -> None:
+    def _shake_hands(self, step: Callable[[float], list[bytes]]) -> None:
         try:
-            for datagram in step():
+            for datagram in step(time.monotonic()):
                 self._send(datagram)
         except HandshakeError as error:
             if not self._connected.done():

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from benchmarks.client.generator import Generator
     from benchmarks.client.peer import Peer
     from benchmarks.client.traffic import Pattern, Source
-    from benchmarks.servers.process import Usage
 
 
 class ServerError(Exception):
@@ -64,8 +63,9 @@ class Server(Protocol):
     def version(self) -> str:
         """As the server itself tells it."""
 
-    def usage(self) -> Usage:
-        """What its processes have used so far. Raises ServerError if there is none any more."""
+    @property
+    def pid(self) -> int:
+        """Of its main process."""
 
     async def join(self, generator: Generator, room: str, wishes: Wishes) -> Member:
         """Enter a room, which is made if need be, and connect what publishes. Raises ServerError."""

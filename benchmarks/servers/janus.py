@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import secrets
 import shutil
 import socket
 import tempfile
@@ -17,7 +16,6 @@ import aiohttp
 
 from benchmarks.client import description
 from benchmarks.servers import ServerError, Wishes
-from benchmarks.servers.process import Usage, usage
 from zvonim_sfu.media import sdp
 
 if TYPE_CHECKING:
@@ -139,9 +137,10 @@ class Janus:
 
     def __init__(self, pid: int, http: aiohttp.ClientSession, url: str) -> None:
         self.version = ""
-        self._pid = pid
+        self.pid = pid
         self._http = http
         self._url = url
+        self._ids = count()
 
     async def wait_until_ready(self, process: asyncio.subprocess.Process) -> None:
         """Wait for its API, and ask it for its version. Raises ServerError."""
@@ -157,15 +156,13 @@ class Janus:
             await asyncio.sleep(0.1)
         raise ServerError("Janus did not answer in time.")
 
-    def usage(self) -> Usage:
-        """What it has used so far."""
-        return usage(self._pid)
-
     async def join(self, generator: Generator, room: str, wishes: Wishes) -> JanusMember:
         """Open a WebSocket and a session, make the room if need be, and publish."""
         connection = await self._connect()
         session = (await connection.request({"janus": "create"}))["data"]["id"]
-        member = JanusMember(generator, connection, session, room, wishes)
+        member = JanusMember(
+            generator, connection, session=session, room=room, wishes=wishes, id_=f"{next(self._ids):06}"
+        )
         await member.enter()
         return member
 
@@ -215,14 +212,16 @@ class Connection:
 class JanusMember:
     """Somebody in a room: a publisher's handle, and a subscriber's from `watch` on."""
 
-    def __init__(self, generator: Generator, connection: Connection, session: int, room: str, wishes: Wishes) -> None:
+    def __init__(
+        self, generator: Generator, connection: Connection, *, session: int, room: str, wishes: Wishes, id_: str
+    ) -> None:
         self.sources: Sequence[Source] = ()
         self._generator = generator
         self._connection = connection
         self._session = session
         self._room = room
         self._wishes = wishes
-        self._id = secrets.token_hex(8)
+        self._id = id_
         self._handle = 0
         self._upstream: Peer | None = None
         self._downstream: Peer | None = None
@@ -271,7 +270,8 @@ class JanusMember:
         wishes = self._wishes
         listed = await self._ask(self._handle, request="listparticipants", room=self._room)
         others = [who["id"] for who in listed["participants"] if who["publisher"] and who["id"] != self._id]
-        seen = others[: wishes.pairs + wishes.audio]
+        # Who came first is seen, as with Zvonim; ids are in the order of arrival.
+        seen = sorted(others)[: wishes.pairs + wishes.audio]
         if not seen:
             return
         handle = await self._attach()
@@ -288,7 +288,7 @@ class JanusMember:
 
     async def leave(self) -> None:
         """End the session, and all handles with it."""
-        with suppress(ServerError):
+        with suppress(ServerError, ConnectionError):
             await self._connection.request({"janus": "destroy", "session_id": self._session})
         await self._connection.close()
         for peer in self.peers:

@@ -12,38 +12,37 @@ _CPU_CLOCK: Final = 2  # CPUCLOCK_SCHED of the kernel's include/linux/posix-time
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
-    """All processes of a server together."""
+class Memory:
+    """Of all processes of a server, in bytes."""
 
-    cpu_s: float
-    """User and system time since their start, ended threads included."""
-    rss_bytes: int
-    """Resident memory."""
-    uss_bytes: int
+    rss: int
+    """Resident."""
+    uss: int
     """The part of it that no other process shares."""
 
 
-def usage(pid: int) -> Usage:
-    """Return what a process and its children use. Raises psutil.NoSuchProcess."""
-    main = psutil.Process(pid)
-    processes = [main, *main.children(recursive=True)]
-    memory = [process.memory_full_info() for process in processes]
-    return Usage(
-        cpu_s=sum(map(_cpu_s, (process.pid for process in processes))),
-        rss_bytes=sum(info.rss for info in memory),
-        uss_bytes=sum(info.uss for info in memory),
-    )
-
-
 def cpu_s(pid: int) -> float:
-    """Return user and system time of a process and its children. Raises psutil.NoSuchProcess."""
+    """Return user and system time of a process and its children, ended threads included.
+
+    Raises psutil.NoSuchProcess.
+    """
+    return sum(map(_cpu_s, _family(pid)))
+
+
+def memory(pid: int) -> Memory:
+    """Return what a process and its children hold. Raises psutil.NoSuchProcess."""
+    infos = [process.memory_full_info() for process in _family(pid)]
+    return Memory(rss=sum(info.rss for info in infos), uss=sum(info.uss for info in infos))
+
+
+def _family(pid: int) -> list[psutil.Process]:
     main = psutil.Process(pid)
-    return sum(_cpu_s(process.pid) for process in [main, *main.children(recursive=True)])
+    return [main, *main.children(recursive=True)]
 
 
-def _cpu_s(pid: int) -> float:
+def _cpu_s(process: psutil.Process) -> float:
     # psutil's cpu_times are the same in ticks of 10 ms: too coarse for rounds of some seconds.
     try:
-        return time.clock_gettime(~pid << 3 | _CPU_CLOCK)
+        return time.clock_gettime(~process.pid << 3 | _CPU_CLOCK)
     except OSError:
-        raise psutil.NoSuchProcess(pid) from None
+        raise psutil.NoSuchProcess(process.pid) from None

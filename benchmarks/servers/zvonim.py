@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +13,6 @@ import aiohttp
 
 from benchmarks.client import description
 from benchmarks.servers import ServerError, Wishes
-from benchmarks.servers.process import Usage, usage
 from tests.support.server import COMMAND, RunningServer, running_server
 from zvonim_sfu.media import sdp
 
@@ -61,10 +60,7 @@ class Zvonim:
         self._running = running
         self._http = http
         self.version = version("zvonim-sfu")
-
-    def usage(self) -> Usage:
-        """What it has used so far."""
-        return usage(self._running.process.pid)
+        self.pid = running.process.pid
 
     async def join(self, generator: Generator, room: str, wishes: Wishes) -> ZvonimMember:
         """Join by REST and WebSocket, and offer what is published together with slots for what is received."""
@@ -116,7 +112,8 @@ class ZvonimMember:
 
     async def leave(self) -> None:
         """Leave by the WebSocket."""
-        await self._ws.send_json({"type": "leave"})
+        with suppress(ConnectionError):
+            await self._ws.send_json({"type": "leave"})
         await self._ws.close()
         await self._reader
         self._generator.remove(self.receiver)
