@@ -35,7 +35,8 @@ format: $(VENV)/.installed-dev ## format the Python code and mend what the linte
 	$(BIN)/ruff format
 	$(BIN)/ruff check --fix
 
-bench: $(VENV)/.installed-dev ## measure the packet path, and what strangers cost
+bench: $(VENV)/.installed-dev ## measure this server, beside Janus if that is installed; ten minutes
+	@$(BIN)/python -m benchmarks all
 	@$(BIN)/python benchmarks/forwarding.py
 	@$(BIN)/python benchmarks/rejecting.py
 

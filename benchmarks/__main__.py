@@ -19,7 +19,7 @@ from benchmarks.session import Session, session
 from benchmarks.shapes import STANDARD
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Callable, Coroutine, Sequence
 
 _DEFAULT_RESULT: Final = Path("build/benchmarks.json")
 
@@ -129,25 +129,24 @@ def _capacity(options: argparse.Namespace) -> int:
 
 def _measure(
     options: argparse.Namespace,
-    measure: Callable[[Session], Awaitable[None]],
+    measure: Callable[[Session], Coroutine[object, object, None]],
     also: Callable[[results.Results], None] = lambda _: None,
 ) -> int:
     """Measure, print the tables and write the file."""
     progress = Progress()
     commands = _commands(options, progress)
 
-    async def run(host: str) -> results.Results:
-        made = session(host, commands, progress)
-        await measure(made)
-        return made.results
-
     with network() as host:
-        found = asyncio.run(run(host))
-    print(report.plain(found))
-    also(found)
-    options.output.parent.mkdir(parents=True, exist_ok=True)
-    results.write(found, options.output)
-    print(f"\nwritten to {options.output}")
+        made = session(host, commands, progress)
+        try:
+            asyncio.run(measure(made))
+        finally:
+            # What was measured before something failed, or the run was interrupted, took its time too.
+            print(report.plain(made.results))
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            results.write(made.results, options.output)
+            print(f"\nwritten to {options.output}")
+    also(made.results)
     return 0
 
 

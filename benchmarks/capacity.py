@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
+from benchmarks.client.dtls import HandshakeError
 from benchmarks.client.traffic import MICROPHONE, camera
 from benchmarks.results import Knee
 from benchmarks.rounds import build_alive
+from benchmarks.servers import ServerError
 from benchmarks.shapes import Shape
 
 if TYPE_CHECKING:
@@ -70,7 +72,12 @@ async def find_knee(server: Server, generator: Generator, ladder: Ladder, tell: 
     good, is_limit = 0, False
     for participants in ladder.steps:
         shape = ladder.at(participants)
-        stage = await build_alive(server, generator, shape, tell, name=f"{participants}-")
+        try:
+            stage = await build_alive(server, generator, shape, tell, name=f"{participants}-")
+        except (ServerError, HandshakeError, TimeoutError) as error:
+            tell(f"{shape.name} of {participants}: not everybody could join ({error})")
+            is_limit = True
+            break
         try:
             for _ in range(TRIES):
                 steps[participants] = step = await stage.measure(STEP_S)
@@ -88,15 +95,14 @@ async def find_knee(server: Server, generator: Generator, ladder: Ladder, tell: 
         good = participants
         if step.generator_cores > MAX_GENERATOR_CORES:
             break
-    knee = steps[good] if good else step
     return Knee(
         shape=ladder.shape.name,
         title=ladder.shape.title,
         steps=steps,
         participants=good,
         is_limit=is_limit,
-        forwarded_per_s=round(knee.forwarded / STEP_S) if good else 0,
-        packets_per_core_s=round(1e6 / knee.cpu_us),
+        forwarded_per_s=round(steps[good].forwarded / STEP_S) if good else 0,
+        packets_per_core_s=round(1e6 / steps[good].cpu_us) if good else 0,
     )
 
 

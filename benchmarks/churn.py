@@ -30,10 +30,12 @@ SLOT_PAIRS: Final = 4
 """Of everybody: enough that a newcomer's tracks are given to all."""
 
 
-async def churn(server: Server, generator: Generator, present: int, joins: int = JOINS) -> Churn:
+async def churn(
+    server: Server, generator: Generator, present: int, joins: int = JOINS, baseline_s: float = BASELINE_S
+) -> Churn:
     """Let people join a room with so many in it, one each 0.2 s, and leave when they have got media.
 
-    Raises ServerError.
+    What the room costs without them is measured for `baseline_s` seconds before. Raises ServerError.
     """
     shape = Shape(f"churn-{present}", f"joins to a room of {present}", 1, present - 1, _PATTERNS)
     stage = await build(server, generator, shape, slots=SLOT_PAIRS)
@@ -43,7 +45,7 @@ async def churn(server: Server, generator: Generator, present: int, joins: int =
         wishes = shape.wishes(publishes=True, room_for=SLOT_PAIRS)
         await _join(server, generator, room, wishes)  # what is made once is made now
         cpu, started = cpu_s(server.pid), time.monotonic()
-        await asyncio.sleep(BASELINE_S)
+        await asyncio.sleep(baseline_s)
         cores_at_rest = (cpu_s(server.pid) - cpu) / (time.monotonic() - started)
         latencies = []
         cpu, started = cpu_s(server.pid), time.monotonic()

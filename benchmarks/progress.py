@@ -33,4 +33,4 @@ class Progress:
 
     def _line(self, text: str) -> None:
         minutes, seconds = divmod(int(time.monotonic() - self._started), 60)
-        self._console.print(f"[dim]{minutes}:{seconds:02}[/] {text}")
+        self._console.print(f"[dim]{minutes}:{seconds:02}[/] {text}", soft_wrap=True)

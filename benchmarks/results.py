@@ -136,7 +136,7 @@ class Knee(_Model):
     is_limit: bool
     """Whether more were tried: otherwise it is the benchmark that stopped there."""
     forwarded_per_s: float
-    """With so many."""
+    """With so many; 0 where there is none."""
     packets_per_core_s: float
     """Packets that a second of one core can forward then."""
 

@@ -76,6 +76,11 @@ class Generator:
             peer.close()
         self._peers.clear()
 
+    @property
+    def peers(self) -> tuple[Peer, ...]:
+        """Those that are polled."""
+        return tuple(self._peers.values())
+
     def new_peer(self) -> Peer:
         """Make a peer that is polled from now on. `remove` ends that."""
         self._number += 1

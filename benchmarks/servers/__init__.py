@@ -10,6 +10,8 @@ from importlib import import_module
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Protocol, cast
 
+import aiohttp
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from contextlib import AbstractAsyncContextManager
@@ -86,6 +88,11 @@ class Adapter(Protocol):
 
         Raises ServerError.
         """
+
+
+def everybody() -> aiohttp.TCPConnector:
+    """Return a connector for as many WebSockets as there are participants: aiohttp's own stops at 100."""
+    return aiohttp.TCPConnector(limit=0)
 
 
 def names() -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from benchmarks.client import description
-from benchmarks.servers import ServerError, Wishes
+from benchmarks.servers import ServerError, Wishes, everybody
 from zvonim_sfu.media import sdp
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ async def start(host: str, command: str = "", *, event_loops: int = 0) -> AsyncI
                 command or "janus", "-F", name, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log
             )
         try:
-            async with aiohttp.ClientSession() as http:
+            async with aiohttp.ClientSession(connector=everybody()) as http:
                 server = Janus(process.pid, http, f"ws://127.0.0.1:{port}")
                 try:
                     await server.wait_until_ready(process)

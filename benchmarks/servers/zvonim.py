@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import aiohttp
 
 from benchmarks.client import description
-from benchmarks.servers import ServerError, Wishes
+from benchmarks.servers import ServerError, Wishes, everybody
 from tests.support.server import COMMAND, RunningServer, running_server
 from zvonim_sfu.media import sdp
 
@@ -47,8 +47,8 @@ def missing() -> str:
 async def start(host: str, command: str = "") -> AsyncIterator[Zvonim]:
     """Run `zvonim-sfu`."""
     async with (
-        running_server(command=Path(command) if command else COMMAND, media_host=host, **LIFTED) as running,
-        aiohttp.ClientSession() as http,
+        running_server(Path(command) if command else COMMAND, media_host=host, **LIFTED) as running,
+        aiohttp.ClientSession(connector=everybody()) as http,
     ):
         yield Zvonim(running, http)
 

@@ -77,7 +77,7 @@ class RunningServer:
 
 
 @asynccontextmanager
-async def running_server(*, command: Path = COMMAND, **settings: object) -> AsyncIterator[RunningServer]:
+async def running_server(command: Path = COMMAND, /, **settings: object) -> AsyncIterator[RunningServer]:
     """Run `zvonim-sfu` with `settings` (fields of Settings) on loopback ports of its own; end it by SIGTERM.
 
     A setting that is None is left to the server's own default. `command` may be that of another installation.

@@ -1,0 +1,69 @@
+"""What is committed of results, schema, tables and pictures belongs together."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from benchmarks import report, results
+from benchmarks.__main__ import main
+from benchmarks.capacity import LADDERS, limits
+from benchmarks.results import Knee, Quantiles
+from zvonim_sfu.config import load
+
+
+def test_the_schema_is_that_of_the_models() -> None:
+    assert results.SCHEMA.read_text() == results.schema(), "run: python -m benchmarks schema"
+
+
+def test_the_committed_result_is_one() -> None:
+    found = results.read(report.REFERENCE)
+    assert found.format == results.FORMAT
+    assert report.OWN in found.servers
+
+
+def test_the_readme_shows_the_committed_result() -> None:
+    text = report.README.read_text()
+    part = report.readme(results.read(report.REFERENCE))
+    assert text == report.with_part(text, part), "run: python -m benchmarks report --write"
+
+
+def test_the_pictures_are_those_of_the_committed_result() -> None:
+    for path, picture in report.pictures(results.read(report.REFERENCE)).items():
+        assert path.read_text() == picture, "run: python -m benchmarks report --write"
+
+
+def test_a_result_is_read_as_it_was_written() -> None:
+    found = results.read(report.REFERENCE)
+    assert results.Results.model_validate(json.loads(found.model_dump_json())) == found
+
+
+def test_quantiles_of_nothing_and_of_something() -> None:
+    assert Quantiles.of([]).max == 0
+    found = Quantiles.of([float(number) for number in range(100, 0, -1)])
+    assert (found.p50, found.p99, found.max, found.count) == (51, 100, 100, 100)
+
+
+def test_limits_are_settings_that_the_server_takes() -> None:
+    knees = [
+        Knee(
+            shape=ladder.shape.name,
+            title="",
+            steps={},
+            participants=20,
+            is_limit=True,
+            forwarded_per_s=1.0,
+            packets_per_core_s=1.0,
+        )
+        for ladder in LADDERS
+    ]
+    flags = dict(line.removeprefix("--").replace("-", "_").split("=") for line in limits(knees, 50.0))
+    assert load(flags).settings.limits.participants_per_room == 20
+
+
+@pytest.mark.parametrize("command", ["all", "compare", "run", "people", "capacity", "micro", "report", "schema"])
+def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert "usage:" in capsys.readouterr().out
