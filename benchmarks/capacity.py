@@ -87,13 +87,15 @@ async def find_knee(server: Server, generator: Generator, ladder: Ladder, tell: 
             await stage.close()
         tell(
             f"{shape.name} of {participants}: {step.forwarded / STEP_S:,.0f} packets/s, {step.delivered:.2%} arrived, "
-            f"p99 {step.delay_ms.p99:.1f} ms, {step.cpu_us:.1f} us a packet, {step.server_cores:.0%} of a core"
+            f"p99 {step.delay_ms.p99:.1f} ms, {step.cpu_us:.1f} us a packet, {step.server_cores:.0%} of a core "
+            f"(generator {step.generator_cores:.0%})"
         )
+        if is_good(step):
+            good = participants
+        if step.generator_cores > MAX_GENERATOR_CORES:
+            break
         if not is_good(step):
             is_limit = True
-            break
-        good = participants
-        if step.generator_cores > MAX_GENERATOR_CORES:
             break
     return Knee(
         shape=ladder.shape.name,

@@ -98,13 +98,13 @@ def people_table(results: Results) -> str:
 
 def capacity_table(capacity: dict[str, Capacity]) -> str:
     """Return the knees of all servers."""
-    rows = [["most participants, one core or less", *capacity]]
+    rows = [["the most participants of a room", *capacity]]
     for index, knee in enumerate(next(iter(capacity.values())).knees):
         cells = []
         for found in capacity.values():
             mine = found.knees[index]
             more = "" if mine.is_limit else "at least "
-            cells.append(f"{more}{mine.participants} ({mine.packets_per_core_s:,} packets per core-second)")
+            cells.append(f"{more}{mine.participants} ({mine.packets_per_core_s:,.0f} packets per core-second)")
         rows.append([knee.title, *cells])
     rows.append(["joins per core-second", *(f"{found.joins_per_s:.0f}" for found in capacity.values())])
     return table(rows)

@@ -134,7 +134,7 @@ class Knee(_Model):
     participants: int
     """The most with which 99.9 % arrive and the 99th percentile of the delay is 50 ms at most; 0: none."""
     is_limit: bool
-    """Whether more were tried: otherwise it is the benchmark that stopped there."""
+    """Whether the server could do no more: otherwise the load generator could not, or more were not tried."""
     forwarded_per_s: float
     """With so many; 0 where there is none."""
     packets_per_core_s: float

@@ -215,10 +215,9 @@ class Peer:
         for stream in self.streams.values():
             lsr, at = self._reports.get(stream.ssrc, (0, now))
             blocks.append(stream.report(lsr, round((now - at) * 65536)))
-        packets: list[RtcpPacket] = [source.sender_report(now) for source in self.sources if source.packets]
-        packets += [
-            ReceiverReport(self._ssrc, tuple(blocks[at : at + MAX_BLOCKS]))
-            for at in range(0, max(1, len(blocks)), MAX_BLOCKS)
-        ]
-        packets.append(SourceDescription(((self._ssrc, "benchmark"),)))
-        self._send_rtcp(packets)
+        senders = [source.sender_report(now) for source in self.sources if source.packets]
+        name = SourceDescription(((self._ssrc, "benchmark"),))
+        # A datagram each for so many sources, as they do not fit into one.
+        for at in range(0, max(1, len(blocks)), MAX_BLOCKS):
+            report = ReceiverReport(self._ssrc, tuple(blocks[at : at + MAX_BLOCKS]))
+            self._send_rtcp([*(senders if at == 0 else ()), report, name])
