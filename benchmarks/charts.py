@@ -63,7 +63,7 @@ class Panel:
     lines: Mapping[str, Sequence[tuple[float, float]]]
     """Points by series."""
     limit: float | None = None
-    """A level to mark."""
+    """A level to mark. The panel ends at twice that; what is above is drawn at its upper edge."""
 
 
 def lines(title: str, x_title: str, panels: Sequence[Panel]) -> str:
@@ -76,7 +76,7 @@ def lines(title: str, x_title: str, panels: Sequence[Panel]) -> str:
     y = float(_TOP)
     for panel in panels:
         values = [value for line in panel.lines.values() for _, value in line]
-        y_ticks = _ticks(max([*values, panel.limit or 0.0]))
+        y_ticks = _ticks(max(values) if panel.limit is None else 2 * panel.limit)
         base = y + 20 + height
         parts.append(_text(left, y + 10, panel.title, css="m"))
         for tick in y_ticks:

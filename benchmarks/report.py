@@ -150,15 +150,19 @@ def load_picture(results: Results) -> str:
     def points(of: str) -> dict[str, list[tuple[float, float]]]:
         return {
             name: [
-                (round_.forwarded / round_.seconds, round_.cpu_us if of == "cpu" else round_.delay_ms.p99)
+                (
+                    round_.forwarded / round_.delivered / round_.seconds,
+                    round_.cpu_us if of == "cpu" else round_.delay_ms.p99,
+                )
                 for round_ in rounds.values()
+                if round_.delivered
             ]
             for name, rounds in steps.items()
         }
 
     return charts.lines(
         "A meeting that grows, until packets are late",
-        "packets forwarded per second",
+        "packets to forward per second",
         [
             charts.Panel("99th percentile of the delay, ms", points("p99"), limit=MAX_P99_MS),
             charts.Panel("CPU time for each packet, µs", points("cpu")),
