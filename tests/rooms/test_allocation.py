@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.fake_peer import FakeTrack, make_slots
 from zvonim_sfu.media.peer import Slot
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.rooms.allocation import allocate
+from zvonim_sfu.rooms.allocation import Published, allocate
 
 CAMERA, MICROPHONE, SCREEN, SCREEN_AUDIO = (
     Source.CAMERA,
@@ -26,21 +26,32 @@ def person(who: str) -> list[FakeTrack]:
     return [track(who, MICROPHONE), track(who, CAMERA)]
 
 
+def give(
+    tracks: list[FakeTrack], slots: list[Slot], current: dict[str, FakeTrack | None], *, to: str = "eve"
+) -> dict[str, FakeTrack | None]:
+    return allocate(Published(tracks), to, slots, current)
+
+
 def shown(result: dict[str, FakeTrack | None]) -> dict[str, str]:
     return {mid: track.key for mid, track in result.items() if track is not None}
 
 
 def test_nothing_to_give_leaves_all_slots_empty() -> None:
-    assert allocate([], make_slots(1, 1), {}) == {"a0": None, "a1": None, "v0": None}
+    assert give([], make_slots(1, 1), {}) == {"a0": None, "a1": None, "v0": None}
+
+
+def test_nobody_is_given_what_is_its_own() -> None:
+    tracks = [*person("ann"), *person("bob")]
+    assert shown(give(tracks, make_slots(2, 0), {}, to="ann")) == {"a0": "bob/microphone", "v0": "bob/camera"}
 
 
 def test_without_slots_there_is_nothing_to_do() -> None:
-    assert allocate(person("ann"), [], {}) == {}
+    assert give(person("ann"), [], {}) == {}
 
 
 def test_a_person_gets_a_pair_and_so_does_a_screen_with_sound() -> None:
     tracks = [*person("ann"), track("ann", SCREEN_AUDIO), track("ann", SCREEN)]
-    assert shown(allocate(tracks, make_slots(2, 1), {})) == {
+    assert shown(give(tracks, make_slots(2, 1), {})) == {
         "a0": "ann/microphone",
         "v0": "ann/camera",
         "a1": "ann/screen-audio",
@@ -51,8 +62,8 @@ def test_a_person_gets_a_pair_and_so_does_a_screen_with_sound() -> None:
 def test_a_camera_comes_beside_its_microphone_later() -> None:
     slots = make_slots(3, 1)
     bob = person("bob")
-    first = allocate([track("ann", MICROPHONE), *bob], slots, {})
-    then = allocate([*person("ann"), *bob], slots, first)
+    first = give([track("ann", MICROPHONE), *bob], slots, {})
+    then = give([*person("ann"), *bob], slots, first)
     mids = {key: mid for mid, key in shown(then).items()}
     assert mids["ann/microphone"][1:] == mids["ann/camera"][1:]
     assert mids["bob/microphone"][1:] == mids["bob/camera"][1:]
@@ -60,14 +71,14 @@ def test_a_camera_comes_beside_its_microphone_later() -> None:
 
 def test_a_microphone_comes_beside_its_camera_later_even_when_others_wait_for_a_place() -> None:
     slots = make_slots(1, 0)
-    first = allocate([track("bob", CAMERA)], slots, {})
-    then = allocate([*person("ann"), *person("bob")], slots, first)
+    first = give([track("bob", CAMERA)], slots, {})
+    then = give([*person("ann"), *person("bob")], slots, first)
     assert shown(then) == {"a0": "bob/microphone", "v0": "bob/camera"}
 
 
 def test_the_second_camera_is_not_taken_for_the_partner_of_the_microphone() -> None:
     tracks = [*person("ann"), track("ann", CAMERA, 2)]
-    assert shown(allocate(tracks, make_slots(2, 0), {})) == {
+    assert shown(give(tracks, make_slots(2, 0), {})) == {
         "a0": "ann/microphone",
         "v0": "ann/camera",
         "v1": "ann/camera-2",
@@ -76,38 +87,38 @@ def test_the_second_camera_is_not_taken_for_the_partner_of_the_microphone() -> N
 
 def test_microphones_alone_spare_the_pairs_when_these_are_scarce() -> None:
     listeners = [track(who, MICROPHONE) for who in ("ann", "bob", "cem")]
-    result = allocate(listeners, make_slots(2, 2), {})
+    result = give(listeners, make_slots(2, 2), {})
     assert shown(result) == {"a0": "ann/microphone", "a2": "bob/microphone", "a3": "cem/microphone"}
 
 
 def test_when_nothing_else_is_left_a_microphone_is_heard_beside_a_strangers_picture() -> None:
-    result = allocate([track("ann", CAMERA), track("bob", MICROPHONE)], make_slots(1, 0), {})
+    result = give([track("ann", CAMERA), track("bob", MICROPHONE)], make_slots(1, 0), {})
     assert shown(result) == {"a0": "bob/microphone", "v0": "ann/camera"}
 
 
 def test_who_came_first_is_served_first() -> None:
-    result = allocate([*person("ann"), *person("bob")], make_slots(1, 0), {})
+    result = give([*person("ann"), *person("bob")], make_slots(1, 0), {})
     assert shown(result) == {"a0": "ann/microphone", "v0": "ann/camera"}
 
 
 def test_a_slot_that_falls_free_goes_to_who_waits() -> None:
     slots = make_slots(1, 0)
-    first = allocate([*person("ann"), *person("bob")], slots, {})
-    assert shown(allocate(person("bob"), slots, first)) == {"a0": "bob/microphone", "v0": "bob/camera"}
+    first = give([*person("ann"), *person("bob")], slots, {})
+    assert shown(give(person("bob"), slots, first)) == {"a0": "bob/microphone", "v0": "bob/camera"}
 
 
 def test_a_track_that_came_back_under_its_name_keeps_the_slot() -> None:
     slots = make_slots(2, 0)
-    first = allocate([*person("ann"), *person("bob")], slots, {})
+    first = give([*person("ann"), *person("bob")], slots, {})
     renewed = person("bob")
-    then = allocate([*renewed, *person("ann")], slots, first)
+    then = give([*renewed, *person("ann")], slots, first)
     assert shown(then) == shown(first)
     assert then["v1"] is renewed[1]
 
 
 def test_a_mid_that_stands_for_another_kind_now_does_not_keep_its_track() -> None:
     picture = track("ann", CAMERA)
-    assert allocate([picture], [Slot("0", "audio", 0)], {"0": picture}) == {"0": None}
+    assert give([picture], [Slot("0", "audio", 0)], {"0": picture}) == {"0": None}
 
 
 # Properties
@@ -135,7 +146,7 @@ steps = st.lists(st.builds(Step, tracks_lists, slot_lists()), min_size=1, max_si
 def test_whatever_comes_and_goes_every_allocation_is_sound(sequence: list[Step]) -> None:
     current: dict[str, FakeTrack | None] = {}
     for step in sequence:
-        before, current = current, allocate(step.tracks, step.slots, current)
+        before, current = current, give(step.tracks, step.slots, current)
         kinds = {slot.mid: slot.kind for slot in step.slots}
         given_out = [track for track in current.values() if track is not None]
         # Every slot is spoken of, and each track is one of those, in one slot, of its kind.
@@ -154,12 +165,12 @@ def test_whatever_comes_and_goes_every_allocation_is_sound(sequence: list[Step])
             waiting = [track for track in step.tracks if track.kind == kind and track not in given_out]
             assert not waiting or all(current[mid] is not None for mid in kinds if kinds[mid] == kind)
         # And a second look changes nothing.
-        assert allocate(step.tracks, step.slots, current) == current
+        assert give(step.tracks, step.slots, current) == current
 
 
 @given(st.lists(people, unique=True), st.integers(0, 5), st.integers(0, 3))
 def test_pairs_are_kept_together_as_long_as_there_are_pairs(names: list[str], pairs: int, audio: int) -> None:
-    result = allocate([track for who in names for track in person(who)], make_slots(pairs, audio), {})
+    result = give([track for who in names for track in person(who)], make_slots(pairs, audio), {})
     for k in range(min(pairs, len(names))):
         sound, picture = result[f"a{k}"], result[f"v{k}"]
         assert sound is not None
@@ -172,10 +183,10 @@ def test_a_new_pair_is_kept_together_when_a_whole_pair_is_free(
     first: list[FakeTrack], slots: list[Slot], second: list[FakeTrack]
 ) -> None:
     others = [track for track in first + second if track.participant_id != "eve"]
-    before = allocate(others, slots, {})
+    before = give(others, slots, {}, to="fay")
     taken = {mid for mid, held in before.items() if held is not None}
     whole = [s.stream for s in slots if s.kind == "video" and not {f"a{s.stream}", s.mid} & taken]
-    after = allocate([*others, *person("eve")], slots, before)
+    after = give([*others, *person("eve")], slots, before, to="fay")
     mids = {key: mid for mid, key in shown(after).items()}
     if whole:
         assert mids["eve/microphone"][1:] == mids["eve/camera"][1:]

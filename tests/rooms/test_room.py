@@ -118,6 +118,34 @@ def test_many_joins_in_one_turn_are_one_update_for_each() -> None:
     run_warped(scenario())
 
 
+def test_who_has_no_free_slot_is_not_bothered_with_what_comes() -> None:
+    async def scenario() -> None:
+        call = Call()
+        full = call.enter("Ann", slot_mode=True, offer="pairs=1")
+        free = call.enter("Bob", slot_mode=True, offer="pairs=2")
+        call.enter("Cem", offer="microphone camera")
+        await settle()
+        updates = full.peer.updates, free.peer.updates
+        call.enter("Dan", offer="microphone camera")
+        await settle()
+        assert (full.peer.updates, free.peer.updates) == (updates[0], updates[1] + 1)
+
+    run_warped(scenario())
+
+
+def test_who_comes_without_tracks_has_nobody_else_looked_at() -> None:
+    async def scenario() -> None:
+        call = Call()
+        ann = call.enter("Ann", offer="microphone")
+        await settle()
+        updates = ann.peer.updates
+        call.enter("Bob", slot_mode=True, offer="pairs=1")
+        await settle()
+        assert ann.peer.updates == updates
+
+    run_warped(scenario())
+
+
 def test_muting_is_told_once_to_the_others_and_to_newcomers() -> None:
     async def scenario() -> None:
         call = Call()

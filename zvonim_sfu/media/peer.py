@@ -101,6 +101,8 @@ class Peer:
         """Start from nothing: at first, and when the client comes back with another peer connection."""
         self._transport = transport
         self._session = Session()
+        self.slots: tuple[Slot, ...] = ()
+        "Those that the client declared; none before its offer, and for documented clients."
         self._offered: Session | None = None
         "What takes effect with the client's answer."
         self._offer_sdp = ""
@@ -121,15 +123,6 @@ class Peer:
     def down_tracks(self) -> tuple[DownTrack, ...]:
         """What the client may receive in, whether it carries something now or not."""
         return tuple(self._tracks.down.values())
-
-    @property
-    def slots(self) -> tuple[Slot, ...]:
-        """The slots that the client declared, empty before its offer and for documented clients."""
-        return tuple(
-            Slot(section.mid, section.kind, section.stream)
-            for section in self._session.sections
-            if section.stream >= 0 and section.client_receives
-        )
 
     @property
     def connection_state(self) -> str:
@@ -277,6 +270,11 @@ class Peer:
     def _apply(self, session: Session, sources: Mapping[str, Source]) -> None:
         """Make transport and tracks those of a newly agreed session."""
         self._session = session
+        self.slots = tuple(
+            Slot(section.mid, section.kind, section.stream)
+            for section in session.sections
+            if section.stream >= 0 and section.client_receives
+        )
         if session.remote is not None:
             self._transport.connect(session.remote)
         came, gone = self._tracks.apply(session, sources)

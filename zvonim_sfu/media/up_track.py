@@ -79,7 +79,11 @@ class UpTrack:
     ) -> None:
         self.id = track_id
         self.participant_id = participant_id
+        self.key = f"{participant_id}/{track_id}"
+        "Names the track among all of the room; the same when the track comes back after a reload."
         self.source = source
+        self.kind = source.kind
+        "`audio` or `video`."
         self._is_video = source.kind == "video"
         self.clock = clock
         self.muted = False
@@ -112,19 +116,9 @@ class UpTrack:
         "Whether these two have to be found anew."
 
     @property
-    def kind(self) -> str:
-        """`audio` or `video`."""
-        return self.source.kind
-
-    @property
     def receivers(self) -> int:
         """How many down tracks carry it."""
         return len(self._receivers)
-
-    @property
-    def key(self) -> str:
-        """Names the track among all of the room; the same when the track comes back after a reload."""
-        return f"{self.participant_id}/{self.id}"
 
     def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int]) -> None:
         """Take over what was negotiated with the publisher."""

@@ -1,5 +1,8 @@
 """Which slot carries which track: a pure function, for one subscriber in slot mode.
 
+It runs for everybody in the room whenever somebody's tracks come or go, so what is the same for all subscribers is
+found once (Published), and for who has no free slot it looks at the slots only.
+
 Rules, the stronger first:
 
 1. A track stays in its slot as long as it lives. A slot that changes hands costs a keyframe and a glitch.
@@ -11,7 +14,8 @@ Rules, the stronger first:
 from __future__ import annotations
 
 from collections import defaultdict
-from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+from functools import cached_property
+from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
 from zvonim_sfu.media.source import Source
 
@@ -47,28 +51,54 @@ class Track(Protocol):
 T = TypeVar("T", bound=Track)
 
 
-def allocate(tracks: Sequence[T], slots: Sequence[Slot], current: Mapping[str, T | None]) -> dict[str, T | None]:
+class Published(Generic[T]):
+    """The up tracks of a room at one moment; what comes first is served first."""
+
+    def __init__(self, tracks: Iterable[T]) -> None:
+        self.by_key = {track.key: track for track in tracks}
+
+    def others_than(self, participant_id: str) -> list[T]:
+        """Return those of everybody else."""
+        return [track for track in self.by_key.values() if track.participant_id != participant_id]
+
+    @cached_property
+    def partners(self) -> Mapping[str, str]:
+        """The key of the other half, by key: the first camera's is the first microphone, and so on."""
+        return _partners(self.by_key.values())
+
+
+def allocate(
+    published: Published[T], participant_id: str, slots: Sequence[Slot], current: Mapping[str, T | None]
+) -> dict[str, T | None]:
     """Return what the slots carry, by mid: a track or None.
 
-    Args: `tracks`, all that the subscriber may get; `slots`, what it negotiated, at most one of a kind in a stream;
-    `current`, the result of the last call.
+    Args:
+        published: all that the subscriber may get, and its own.
+        participant_id: the subscriber, who is given nothing of its own.
+        slots: what it negotiated, at most one of a kind in a stream.
+        current: the result of the last call.
     """
-    result: dict[str, T | None] = {slot.mid: None for slot in slots}
-    waiting = {track.key: track for track in tracks}
-    free = _FreeSlots(slots)
+    result: dict[str, T | None] = {}
+    vacant: list[Slot] = []
     streams: dict[str, int] = {}
     for slot in slots:
         held = current.get(slot.mid)
-        track = None if held is None else waiting.get(held.key)
-        if track is not None and track.kind == slot.kind:
-            result[free.take(slot.kind, slot.stream)] = track
+        track = None if held is None else published.by_key.get(held.key)
+        if track is not None and track.kind == slot.kind and track.key not in streams:
+            result[slot.mid] = track
             streams[track.key] = slot.stream
-            del waiting[track.key]
-    # In a large call most tracks wait, for slots that are all taken: that has to cost next to nothing.
-    if free.has("audio") or free.has("video"):
-        placeable = {key: track for key, track in waiting.items() if free.has(track.kind)}
-        if placeable:
-            result.update(_place(placeable, free, streams, _partners(tracks)))
+        else:
+            result[slot.mid] = None
+            vacant.append(slot)
+    if vacant:
+        free = _FreeSlots(slots, vacant)
+        waiting = {
+            track.key: track
+            for track in published.others_than(participant_id)
+            if free.has(track.kind) and track.key not in streams
+        }
+        if waiting:
+            result.update(_place(waiting, free, streams, published.partners))
     return result
 
 
@@ -101,11 +131,11 @@ def _place(
 class _FreeSlots:
     """The slots that carry nothing: mid by stream, for each kind."""
 
-    def __init__(self, slots: Iterable[Slot]) -> None:
+    def __init__(self, slots: Iterable[Slot], vacant: Iterable[Slot]) -> None:
         self._mids: dict[str, dict[int, str]] = {"audio": {}, "video": {}}
-        for slot in slots:
+        for slot in vacant:
             self._mids[slot.kind][slot.stream] = slot.mid
-        self._pairs = frozenset(self._mids["video"])
+        self._pairs = frozenset(slot.stream for slot in slots if slot.kind == "video")
 
     def has(self, kind: str, stream: int | None = None) -> bool:
         """Tell whether there is a free slot of a kind, in a certain stream if that matters."""
@@ -133,7 +163,6 @@ class _FreeSlots:
 
 
 def _partners(tracks: Iterable[Track]) -> dict[str, str]:
-    """Return, by key, the key of the other half: the first camera's is the first microphone, and so on."""
     by_source: defaultdict[tuple[str, Source], list[str]] = defaultdict(list)
     for track in tracks:
         by_source[track.participant_id, track.source].append(track.key)

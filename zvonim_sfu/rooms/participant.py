@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rooms.allocation import Published
     from zvonim_sfu.rooms.events import Connection, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
 
@@ -169,16 +170,19 @@ class Participant:
 
     # What the room wants
 
-    def update(self, tracks: Sequence[UpTrack]) -> None:
-        """Receive these tracks of the others, as far as there are slots."""
+    def update(self, published: Published[UpTrack]) -> None:
+        """Receive what the others publish, as far as there are slots."""
         if self._peer is None:
             return
         if not self._slot_mode:
-            self._peer.set_tracks(tracks)
+            self._peer.set_tracks(published.others_than(self.user_id))
             return
+        assignment = allocate(published, self.user_id, self._peer.slots, self._assignment)
+        if assignment == self._assignment and assignment.keys() == self._told.keys():
+            return  # as for most people in a large room when somebody comes
         given_up = dict.fromkeys(self._assignment)
-        self._assignment = allocate(tracks, self._peer.slots, self._assignment)
-        self._peer.assign(given_up | self._assignment)
+        self._assignment = assignment
+        self._peer.assign(given_up | assignment)
         self._tell_slots()
 
     def close_peer(self) -> None:
@@ -240,7 +244,7 @@ class Participant:
                 max_up_tracks=self._room.limits.up_tracks_per_participant,
                 log=self._log,
             )
-            self._room.schedule_update()
+            self._room.schedule_update(self)
         return self._peer
 
     def _tell_slots(self) -> None:
@@ -259,7 +263,7 @@ class Participant:
     def _forget_told(self) -> None:
         """Have all slots told again: this may be another page, with another session, behind the same WebSocket."""
         self._told = {}
-        self._room.schedule_update()
+        self._room.schedule_update(self)
 
     def _expire_after(self, seconds: float) -> None:
         self._cancel_timer()

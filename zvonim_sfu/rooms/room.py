@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 import structlog
 
 from zvonim_sfu import __version__
+from zvonim_sfu.rooms.allocation import Published
 from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
 from zvonim_sfu.rooms.ice_servers import ice_servers_for
 from zvonim_sfu.rooms.participant import Participant
@@ -53,6 +54,8 @@ class Room:
         self._on_forgotten = on_forgotten
         self._participants: dict[str, Participant] = {}
         self._update_handle: asyncio.Handle | None = None
+        self._due: set[str] = set()
+        "Who is looked at in the next update, by user_id."
         self._empty_timer: asyncio.TimerHandle | None = None
         self._log = structlog.get_logger().bind(room=room_id)
         self._log.info("room opened")
@@ -121,9 +124,13 @@ class Room:
             track_id=track.id,
         )
 
-    def schedule_update(self) -> None:
-        """Give everybody the tracks that are due. All that happens in one turn of the loop is one update."""
-        if self._update_handle is None and self._participants:
+    def schedule_update(self, participant: Participant | None = None) -> None:
+        """Give a participant, or everybody, the tracks that are due.
+
+        All that happens in one turn of the loop is one update.
+        """
+        self._due.update(self._participants if participant is None else (participant.user_id,))
+        if self._update_handle is None and self._due:
             self._update_handle = asyncio.get_running_loop().call_soon(self._update)
 
     def close(self, code: CloseCode) -> None:
@@ -131,6 +138,7 @@ class Room:
         self._cancel_empty_timer()
         participants = list(self._participants.values())
         self._participants.clear()
+        self._due.clear()
         for participant in participants:
             participant.close(code)
         if self._update_handle is not None:
@@ -139,11 +147,11 @@ class Room:
 
     def _update(self) -> None:
         self._update_handle = None
-        tracks = [track for participant in self._participants.values() for track in participant.tracks]
-        for participant in list(self._participants.values()):
-            others = [track for track in tracks if track.participant_id != participant.user_id]
+        due, self._due = self._due, set()
+        published = Published(track for participant in self._participants.values() for track in participant.tracks)
+        for participant in [other for other in self._participants.values() if other.user_id in due]:
             try:
-                participant.update(others)
+                participant.update(published)
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
                 # A broken assumption costs this participant its media, and nobody else theirs.
                 self._log.exception("update failed", participant=participant.user_id)
