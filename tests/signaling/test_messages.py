@@ -244,6 +244,13 @@ def test_what_the_server_says_can_be_read_back_from_both_forms(message: ServerMe
     assert nested == {**nest(json.loads(flat)), "data": nested["data"]}
 
 
+def test_what_a_room_is_told_is_written_once_for_each_form() -> None:
+    first, same, other = (TrackMuted("u1", "camera", muted) for muted in (True, True, False))
+    assert render(first, nested=False) is render(same, nested=False)
+    assert render(first, nested=True) is render(same, nested=True)
+    assert len({render(first, nested=False), render(first, nested=True), render(other, nested=False)}) == 3
+
+
 def test_absent_fields_are_left_out_only_where_null_would_be_a_value() -> None:
     state = json.loads(render(SERVER_MESSAGES[2], nested=False))
     assert state["ice_servers"][1] == {"urls": ["stun:c"]}

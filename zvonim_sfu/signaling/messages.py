@@ -8,11 +8,22 @@ from __future__ import annotations
 
 import json
 import re
+from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NoReturn
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
-from zvonim_sfu.rooms.events import CandidateInit, ServerMessage, SourceName
+from zvonim_sfu.rooms.events import (
+    CandidateInit,
+    ServerMessage,
+    Slots,
+    SourceName,
+    TrackMuted,
+    TrackPublished,
+    TrackUnpublished,
+    UserJoined,
+    UserLeft,
+)
 
 # Beyond these lengths nothing makes sense. How long a whole message may be is a setting (Limits.message_bytes).
 _MAX_ID_LENGTH: Final = 256
@@ -24,6 +35,13 @@ _MAX_SOURCES: Final = 1024
 _TYPE_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 
 _ENVELOPE: Final = ("type", "from", "to")
+
+# Short messages that a whole room is told at once. Slots too: clients of one kind number theirs alike.
+_TOLD_TO_MANY: Final = (Slots, TrackMuted, TrackPublished, TrackUnpublished, UserJoined, UserLeft)
+# In both forms, of as much as happens in one turn of the loop.
+_KEPT_TEXTS: Final = 64
+
+_write_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 Id = Annotated[str, Field(max_length=_MAX_ID_LENGTH)]
 Sdp = Annotated[str, Field(max_length=_MAX_SDP_LENGTH)]
@@ -129,13 +147,20 @@ def parse_message(text: str | bytes) -> tuple[ClientMessage, bool]:
 
 def render(message: ServerMessage, *, nested: bool) -> str:
     """Return a message of the server as JSON, in one of the two forms."""
+    return _render_once(message, nested) if isinstance(message, _TOLD_TO_MANY) else _render(message, nested)
+
+
+def _render(message: ServerMessage, nested: bool) -> str:
     fields = SERVER_MESSAGE.dump_python(message, mode="json", by_alias=True)
     if nested:
         envelope = {name: fields.pop(name) for name in _ENVELOPE if name in fields}
         fields = {"type": envelope.pop("type"), "data": fields, **envelope}
     else:
         fields = {"type": fields.pop("type"), **fields}
-    return json.dumps(fields, separators=(",", ":"))
+    return _write_json(fields)
+
+
+_render_once: Final = lru_cache(maxsize=_KEPT_TEXTS)(_render)
 
 
 def _load(text: str | bytes) -> Any:
