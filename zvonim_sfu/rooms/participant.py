@@ -229,8 +229,8 @@ class Participant:
         self.send(self._room.unsupported(track))
 
     def on_connection_state(self, state: str) -> None:
-        """Log the state. What follows from it is the peer's own affair."""
-        self._log.info("media connection", state=state)
+        """Log the state, for who debugs: its transport has told the operator. All else is the peer's own affair."""
+        self._log.debug("media connection", state=state)
 
     # Its own affairs
 
