@@ -55,11 +55,16 @@ class End:
 class Association:
     """The server's Dtls, and aiortc's own transport as the client."""
 
-    def __init__(self, role: str = "server", profiles: list[SRTPProtectionProfile] | None = None) -> None:
+    def __init__(
+        self,
+        role: str = "server",
+        profiles: list[SRTPProtectionProfile] | None = None,
+        certificate: Certificate | None = None,
+    ) -> None:
         to_server: asyncio.Queue[bytes | None] = asyncio.Queue()
         to_client: asyncio.Queue[bytes | None] = asyncio.Queue()
         self.end = End("controlled", to_server, to_client)
-        self.certificate = Certificate()
+        self.certificate = certificate or Certificate()
         self.server = Dtls(cast("Any", self.end), self.certificate, role)
         self.client_end = End("controlling", to_client, to_server)
         self.client = RTCDtlsTransport(cast("Any", self.client_end), [RTCCertificate.generateCertificate()])
@@ -104,6 +109,7 @@ def test_aiortc_still_has_what_is_reached_into() -> None:
     assert transport._srtp_profiles is SRTP_PROFILES
     assert [transport._rx_srtp, transport._tx_srtp, transport._task, transport._ssl] == [None] * 4
     assert list(inspect.signature(transport._set_role).parameters) == ["role"]
+    assert list(inspect.signature(RTCCertificate._create_ssl_context).parameters) == ["self", "srtp_profiles"]
     assert {"new", "connecting", "connected", "closed", "failed"} == {
         state.name.lower() for state in type(transport._state)
     }
@@ -231,6 +237,16 @@ async def test_the_clients_close_notify_ends_ours() -> None:
 @pytest.mark.asyncio
 async def test_there_is_nothing_to_tell_before_a_handshake() -> None:
     assert Association().server.close_notify() == b""
+
+
+@pytest.mark.asyncio
+async def test_all_associations_of_a_certificate_share_a_context_that_keeps_nothing_of_them() -> None:
+    async with associated() as (first, _), associated(certificate=first.certificate) as (second, _):
+        ours, theirs = first.server._dtls._ssl, second.server._dtls._ssl
+        assert ours is not None
+        assert theirs is not None
+        assert ours.get_context() is theirs.get_context()
+        assert ours.get_context().get_session_cache_mode() == SSL.SESS_CACHE_OFF
 
 
 def test_a_certificate_tells_its_sha_256() -> None:

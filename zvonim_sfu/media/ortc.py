@@ -1,8 +1,8 @@
 """DTLS-SRTP by aiortc's RTCDtlsTransport: the only module that knows aiortc's private side.
 
 What is reached into, and guarded by tests/media/test_ortc.py: `_set_role`, `_srtp_profiles`, `_rx_srtp`, `_tx_srtp`,
-`_task` and `_ssl`. SRTP never passes through aiortc: its parsers lose header extensions and some malformed packets
-end its transport (they raise struct.error, which nothing catches).
+`_task` and `_ssl` of a transport, `_create_ssl_context` of a certificate. SRTP never passes through aiortc: its parsers
+lose header extensions and some malformed packets end its transport (they raise struct.error, which nothing catches).
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from aiortc import RTCIceTransport
+    from aiortc.rtcdtlstransport import SRTPProtectionProfile
     from pylibsrtp import Session
 
     from zvonim_sfu.net.ice import IceAgent
@@ -47,17 +48,27 @@ class SrtpSessions(NamedTuple):
     profile: str
 
 
+class _CertificateWithContext(RTCCertificate):
+    """Makes the context for handshakes once: certificate, key and ciphers are read and parsed there."""
+
+    _context: SSL.Context | None = None
+
+    def _create_ssl_context(self, srtp_profiles: list[SRTPProtectionProfile]) -> SSL.Context:
+        if self._context is None:
+            self._context = super()._create_ssl_context(srtp_profiles)
+            # A context of one association has forgotten its session by the next; this one would keep thousands.
+            self._context.set_session_cache_mode(SSL.SESS_CACHE_OFF)
+        return self._context
+
+
 class Certificate:
     """The node's certificate: made at start, the same for all transports."""
 
     def __init__(self) -> None:
-        self._certificate = RTCCertificate.generateCertificate()
-
-    @property
-    def fingerprint(self) -> tuple[str, str]:
-        """Hash name and value, as a=fingerprint wants them."""
+        self._certificate = _CertificateWithContext.generateCertificate()
         found = next(f for f in self._certificate.getFingerprints() if f.algorithm == "sha-256")
-        return found.algorithm, found.value
+        self.fingerprint = (found.algorithm, found.value)
+        "Hash name and value, as a=fingerprint wants them."
 
     def transport_under(self, agent: IceAgent) -> RTCDtlsTransport:
         """An RTCDtlsTransport on top of an ICE agent, which has what the former uses of an RTCIceTransport."""
