@@ -77,6 +77,14 @@ def test_a_chromium_section_keeps_all_that_counts() -> None:
     assert len(video.candidates) == TWO_SECTIONS.split("m=video")[1].count("a=candidate")
 
 
+def test_codecs_and_extensions_are_read_once_for_all_sections_that_have_the_same() -> None:
+    first, *others = [
+        s for s in parse(offer("chromium-slots")).sections if s.kind == "video" and s.direction == "recvonly"
+    ]
+    assert others
+    assert all(s.codecs is first.codecs and s.extensions is first.extensions for s in others)
+
+
 def test_repair_flows_are_not_among_the_ssrcs() -> None:
     found = re.findall(r"a=ssrc-group:FID (\d+) (\d+)", FIREFOX)
     sections = parse(FIREFOX).sections

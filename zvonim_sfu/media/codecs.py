@@ -6,6 +6,7 @@ A payload type is a number of one transport; what two transports have in common 
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.media.sdp import Codec
@@ -19,6 +20,10 @@ SUPPORTED_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "goog-remb", "transp
 # What it offers to who receives.
 _OFFERED_FEEDBACK: Final = {"audio": (), "video": ("nack", "nack pli", "ccm fir", "goog-remb")}
 RTX: Final = "rtx"
+# Clients of one kind offer the same codecs, in many m-sections each: what a codec is, is found out once. Enough for the
+# codecs, and for the lists of them, that some browsers have.
+_KEPT_CODECS: Final = 256
+_KEPT_LISTS: Final = 32
 
 # Numbers for a transport whose client has not offered any yet: those that Chromium uses, so that logs look familiar.
 _USUAL_PAYLOAD_TYPES: Final = {"opus": 111, "VP8": 96, "VP9": 98, "H264": 102, "AV1": 45}
@@ -43,6 +48,7 @@ _PROFILES: Final = {"VP9": ("0", "1", "2", "3"), "AV1": ("0", "1", "2")}
 _CLOCK_RATES: Final = {"opus": 48000, "VP8": 90000, "VP9": 90000, "H264": 90000, "AV1": 90000}
 
 
+@lru_cache(_KEPT_CODECS)
 def codec_key(codec: Codec) -> CodecKey | None:
     """The identity of a codec, or None if it is none that the server forwards."""
     name = _NAMES.get(codec.name.lower())
@@ -122,7 +128,8 @@ def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
     return fallback
 
 
-def supported(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
+@lru_cache(_KEPT_LISTS)
+def supported(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
     """Those of the offered codecs that the server forwards, with the feedback that it gives, in the offered order.
 
     Retransmissions (RFC 4588) of such codecs are among them; without any codec to forward there is none.
@@ -135,6 +142,7 @@ def supported(codecs: Sequence[Codec]) -> tuple[Codec, ...]:
     )
 
 
+@lru_cache(_KEPT_CODECS)
 def associated(codec: Codec) -> int | None:
     """The payload type whose packets a codec sends again (RFC 4588 section 8.1, `apt`); None if it is no such codec."""
     if codec.name.lower() != RTX:

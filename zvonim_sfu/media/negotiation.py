@@ -258,7 +258,7 @@ def _adopt_numbering(session: Session, description: Description) -> tuple[dict[s
                 raise NegotiationError("invalid-sdp", "One header extension has two ids within the bundle.")
         for codec in section.codecs:
             other = codecs.setdefault(codec.payload_type, codec)
-            if codec_table.codec_key(codec) != codec_table.codec_key(other):
+            if other is not codec and codec_table.codec_key(codec) != codec_table.codec_key(other):
                 raise NegotiationError("invalid-sdp", "One payload type has two meanings within the bundle.")
     if len(set(extension_ids.values())) != len(extension_ids):
         raise NegotiationError("invalid-sdp", "One id stands for two header extensions within the bundle.")
@@ -366,7 +366,7 @@ def _describe(session: Session, local: Local, *, setup: str, inviting: bool = Fa
                     send=sending is not None, receive=agreed.client_sends or (inviting and agreed.stream < 0)
                 ),
                 codecs=agreed.codecs,
-                extensions=tuple(replace(e, direction=_REVERSED[e.direction]) for e in agreed.extensions),
+                extensions=tuple(Extension(e.id, e.uri, _REVERSED[e.direction]) for e in agreed.extensions),
                 extmap_allow_mixed=agreed.extmap_allow_mixed,
                 msid=(sending.stream_id, sending.track_id) if sending else None,
                 ssrcs=(agreed.ssrc,) if sending else (),

@@ -9,10 +9,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 MAX_SECTIONS: Final = 256  # more m-sections than any call needs; bounds the work that one offer can cause
 MAX_LINES: Final = 20_000
+# The m-sections of one kind have the same codecs and extensions, as do clients of one kind: most of the text has been
+# read before. Enough for some browsers, and not too many for entries as long as the longest message.
+_KEPT: Final = 32
 DIRECTIONS: Final[tuple[str, ...]] = ("sendrecv", "sendonly", "recvonly", "inactive")
 
 _TOKEN = re.compile(r"[!#-'*+\-.0-9A-Z^-~]{1,64}\Z")  # RFC 8866 token: what a mid, a rid or an encoding name may be
@@ -163,7 +167,11 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         raise SdpError("An a=mid is not a token of 1 to 64 characters.")
     if not mid and not rejected:
         raise SdpError("An m-section has no a=mid.")
-    is_rtp = kind in ("audio", "video")
+    codecs: tuple[Codec, ...] = ()
+    extensions: tuple[Extension, ...] = ()
+    if kind in ("audio", "video") and not rejected:
+        codecs = _parse_codecs(formats, *_values(attributes, "rtpmap", "fmtp", "rtcp-fb"))
+        extensions = _parse_extensions(*_values(attributes, "extmap"))
     direction = next((d for where in (attributes, shared) for d in DIRECTIONS if d in where), DIRECTIONS[0])
     fingerprints = attributes.get("fingerprint") or shared.get("fingerprint") or []
     ssrcs, repairs, cname = _parse_sources(attributes)
@@ -175,8 +183,8 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         mid=mid,
         formats=formats,
         direction=direction,
-        codecs=_parse_codecs(formats, attributes) if is_rtp and not rejected else (),
-        extensions=_parse_extensions(attributes) if is_rtp and not rejected else (),
+        codecs=codecs,
+        extensions=extensions,
         extmap_allow_mixed="extmap-allow-mixed" in attributes or "extmap-allow-mixed" in shared,
         msid=(msid[0], msid[1] if len(msid) > 1 else "") if msid else None,
         ssrcs=ssrcs,
@@ -199,6 +207,10 @@ def _parse_media_line(line: str) -> tuple[str, int, str, tuple[str, ...]]:
     if not all(_WORD.match(part) for part in parts):
         raise SdpError("An m= line is malformed.")
     return parts[0], _number(parts[1], "the port of an m= line", 65535), parts[2], tuple(parts[3:])
+
+
+def _values(attributes: dict[str, list[str]], *names: str) -> list[tuple[str, ...]]:
+    return [tuple(attributes.get(name, ())) for name in names]
 
 
 def _first(attributes: dict[str, list[str]], name: str) -> str:
@@ -234,14 +246,17 @@ def _parse_fingerprint(value: str) -> tuple[str, str]:
     return match[1].lower(), match[2].upper()
 
 
-def _parse_codecs(formats: tuple[str, ...], attributes: dict[str, list[str]]) -> tuple[Codec, ...]:
+@lru_cache(_KEPT)
+def _parse_codecs(
+    formats: tuple[str, ...], rtpmaps: tuple[str, ...], fmtps: tuple[str, ...], rtcp_fbs: tuple[str, ...]
+) -> tuple[Codec, ...]:
     # Attributes of payload types that the m= line does not list are passed over: Firefox writes such rtcp-fb lines.
-    parameters = dict(_parse_indexed(value) for value in attributes.get("fmtp", ()))
+    parameters = dict(_parse_indexed(value) for value in fmtps)
     feedback: dict[str, list[str]] = {}
-    for value in attributes.get("rtcp-fb", ()):
+    for value in rtcp_fbs:
         index, what = _parse_indexed(value)
         feedback.setdefault(index, []).append(what)
-    maps = dict(_parse_indexed(value) for value in attributes.get("rtpmap", ()))
+    maps = dict(_parse_indexed(value) for value in rtpmaps)
     codecs = []
     for text in dict.fromkeys(formats):
         payload_type = _number(text, "a payload type", 127)
@@ -270,9 +285,10 @@ def _parse_indexed(value: str) -> tuple[str, str]:
     return index, rest.strip()
 
 
-def _parse_extensions(attributes: dict[str, list[str]]) -> tuple[Extension, ...]:
+@lru_cache(_KEPT)
+def _parse_extensions(extmaps: tuple[str, ...]) -> tuple[Extension, ...]:
     extensions = []
-    for value in attributes.get("extmap", ()):
+    for value in extmaps:
         parts = value.split()
         if len(parts) < 2:
             raise SdpError("An a=extmap is malformed.")
