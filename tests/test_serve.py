@@ -1,13 +1,17 @@
 from __future__ import annotations
 
+import asyncio
 import errno
+import gc
+import os
+import signal
 import socket
 
 import pytest
 
 from zvonim_sfu import serve as serve_module
 from zvonim_sfu.config import Settings
-from zvonim_sfu.serve import http_port_problem, open_urls
+from zvonim_sfu.serve import http_port_problem, open_urls, serve
 
 
 @pytest.mark.parametrize(
@@ -26,6 +30,20 @@ def test_the_addresses_to_open(
     monkeypatch.setattr(serve_module, "host_addresses", lambda: ("192.168.1.7", "fd00::7", "127.0.0.1", "::1"))
     assert open_urls(host, bound, tls=False) == urls
     assert open_urls(host, bound, tls=True) == [url.replace("http", "https") for url in urls]
+
+
+@pytest.mark.asyncio
+async def test_the_garbage_collector_does_not_go_through_what_the_start_has_made() -> None:
+    before = gc.get_freeze_count()
+    try:
+        async with asyncio.timeout(10):
+            serving = asyncio.create_task(serve(Settings(port=0, media_port=0, media_host=("127.0.0.1",))))
+            while gc.get_freeze_count() == before:  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+            os.kill(os.getpid(), signal.SIGTERM)
+            await serving
+    finally:
+        gc.unfreeze()
 
 
 def test_why_a_tcp_port_cannot_be_opened() -> None:

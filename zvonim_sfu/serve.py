@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import ipaddress
 import os
 import signal
@@ -64,6 +65,7 @@ async def serve(settings: Settings) -> None:
             await web.TCPSite(runner, settings.host, settings.port, ssl_context=context).start()
         except OSError as error:
             raise StartError(http_port_problem(settings, error)) from None
+        _spare_the_collector()
         _announce_start(settings, runner.addresses)
         await stop.wait()
     finally:
@@ -101,6 +103,15 @@ def _is_name(host: str) -> bool:
     except ValueError:
         return True
     return False
+
+
+def _spare_the_collector() -> None:
+    """Take all that the start has made out of the garbage collector's sight: it stays until the end.
+
+    To go through it, and find nothing, took 40 ms every hundred joins or so, in which no packet was forwarded.
+    """
+    gc.collect()
+    gc.freeze()
 
 
 def _announce_start(settings: Settings, bound: Iterable[tuple[str, int]]) -> None:
