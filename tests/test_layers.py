@@ -13,7 +13,7 @@ PACKAGE: Final = ROOT.name
 MAX_LINES: Final = 400
 
 # The top first; modules that stand in the package itself are above all of these.
-LAYERS: Final = ("", "signaling", "rooms", "media", "net", "rtp")
+LAYERS: Final = ("", "signaling", "rooms", "media", "net", "bandwidth", "rtp")
 
 # The only modules that may know what these promise to nobody.
 QUARANTINE: Final = {"aiortc": "media/ortc.py", "aioice": "net/ice.py", "pylibsrtp": "net/srtp.py"}
@@ -113,8 +113,11 @@ def test_private_names_of_others_are_left_alone(module: Module) -> None:
             assert node.attr in own, f"{module.name}:{node.lineno} reaches for {ast.unparse(node)}"
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m.name.startswith("rtp/")], ids=lambda module: module.name)
-def test_rtp_has_no_clock_and_no_io(module: Module) -> None:
+PURE: Final = [module for module in MODULES if module.name.startswith(("rtp/", "bandwidth/"))]
+
+
+@pytest.mark.parametrize("module", PURE, ids=lambda module: module.name)
+def test_what_is_pure_has_no_clock_and_no_io(module: Module) -> None:
     for imported in module.imports():
         assert imported.module.partition(".")[0] not in IMPURE, f"{module.name}:{imported.line} {imported.module}"
 

@@ -19,7 +19,7 @@ from zvonim_sfu.rtp.sequence import SequenceExtender
 TRANSPORT_CC: Final = 15  # its format
 
 TICKS_PER_S: Final = 4000  # a delta counts 250 us (section 3.1.5)
-_TICKS_PER_REFERENCE: Final = 256  # reference times count 64 ms
+TICKS_PER_REFERENCE: Final = 256  # reference times count 64 ms
 
 # Packets in one feedback: with three chunks and a large delta for each of them it is still shorter than 1200 bytes.
 MAX_REPORTED: Final = 128
@@ -63,7 +63,7 @@ class TransportFeedback:
 
     def arrivals(self) -> list[tuple[int, int]]:
         """Return number (16 bits) and arrival of each packet, in 250 us by the receiver's clock, modulo 2^32."""
-        times = accumulate((delta for _, delta in self.received), initial=self.reference_time * _TICKS_PER_REFERENCE)
+        times = accumulate((delta for _, delta in self.received), initial=self.reference_time * TICKS_PER_REFERENCE)
         next(times)
         return [
             (self.base_sequence + offset & 0xFFFF, time & 0xFFFFFFFF)
@@ -183,8 +183,8 @@ class ArrivalLog:
     def _collect(self, numbers: list[int], at: int, first: int) -> tuple[tuple[tuple[int, int], ...], int]:
         """Return as many arrivals, from `numbers[at]` on, as fit into one feedback, and its reference time."""
         time = round(self._arrivals[numbers[at]] * TICKS_PER_S)
-        reference_time = time // _TICKS_PER_REFERENCE
-        last = reference_time * _TICKS_PER_REFERENCE
+        reference_time = time // TICKS_PER_REFERENCE
+        last = reference_time * TICKS_PER_REFERENCE
         received: list[tuple[int, int]] = []
         for number in numbers[at : at + MAX_REPORTED]:
             time = round(self._arrivals[number] * TICKS_PER_S)

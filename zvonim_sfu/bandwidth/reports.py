@@ -1,0 +1,124 @@
+"""Transport feedback read against what was sent: when each packet left and came, and which did not come."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.rtp.sequence import seq_delta
+from zvonim_sfu.rtp.transport_cc import TICKS_PER_REFERENCE, TICKS_PER_S
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.history import SendHistory
+    from zvonim_sfu.rtp.transport_cc import TransportFeedback
+
+# What is known of a packet that was sent.
+_OUTSTANDING: Final = 0
+_MISSING: Final = 1
+_RECEIVED: Final = 2
+
+_REFERENCE_WRAP: Final = 1 << 24
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one feedback tells that was not known before. The four lists go together, in order of numbers."""
+
+    numbers: list[int]
+    """Of packets that came."""
+    sent_at: list[float]
+    """In seconds by the server's clock."""
+    arrived_at: list[float]
+    """In seconds by the receiver's clock, which has its own zero; not always in order."""
+    sizes: list[int]
+    """In bytes."""
+    missing: int
+    """How many packets did not come, as far as it was not told before."""
+    missing_bytes: int
+    """Their sizes in sum."""
+    recovered: int
+    """How many of `numbers` had been told to be missing."""
+
+
+class ReportReader:
+    """Turns the feedback of one receiver into reports.
+
+    Feedback is a stranger's word: numbers that were never sent, or are no longer kept, are passed over, and no packet
+    is believed to have come twice. What one feedback costs is bounded by its length in bytes and the history's
+    capacity.
+    """
+
+    __slots__ = ("_fates", "_fresh", "_history", "_reference_time")
+
+    def __init__(self, history: SendHistory) -> None:
+        self._history = history
+        self._fates = bytearray(history.mask + 1)
+        # The fates of lower numbers are known or outstanding; at and above it they are still those of older packets.
+        self._fresh = 0
+        # Of the newest feedback, with the bits that the wire leaves out.
+        self._reference_time: int | None = None
+
+    def read(self, feedback: TransportFeedback) -> Report:
+        """Return what is new in a feedback."""
+        history = self._history
+        self._refresh(history)
+        mask, times, sizes = history.mask, history.sent_at, history.sizes
+        end, oldest = history.next_number, history.oldest_number
+        fates = self._fates
+        first = end + seq_delta(feedback.base_sequence, end & 0xFFFF)
+        ticks = self._extend(feedback.reference_time) * TICKS_PER_REFERENCE
+
+        numbers: list[int] = []
+        sent_at: list[float] = []
+        arrived_at: list[float] = []
+        received_sizes: list[int] = []
+        recovered = 0
+        for offset, delta in feedback.received:
+            ticks += delta
+            number = first + offset
+            if not oldest <= number < end:
+                continue
+            index = number & mask
+            fate = fates[index]
+            if fate == _RECEIVED:
+                continue
+            recovered += fate
+            fates[index] = _RECEIVED
+            numbers.append(number)
+            sent_at.append(times[index])
+            arrived_at.append(ticks / TICKS_PER_S)
+            received_sizes.append(sizes[index])
+
+        missing = missing_bytes = 0
+        if len(feedback.received) < feedback.count:
+            for number in range(max(first, oldest), min(first + feedback.count, end)):
+                index = number & mask
+                if fates[index] == _OUTSTANDING:
+                    fates[index] = _MISSING
+                    missing += 1
+                    missing_bytes += sizes[index]
+        return Report(numbers, sent_at, arrived_at, received_sizes, missing, missing_bytes, recovered)
+
+    def _refresh(self, history: SendHistory) -> None:
+        """Forget the fates of packets whose place in the ring was taken since the last time."""
+        fresh, end = max(self._fresh, history.oldest_number), history.next_number
+        start, stop = fresh & history.mask, end & history.mask
+        if end - fresh > history.mask:
+            self._fates = bytearray(history.mask + 1)
+        elif start <= stop:
+            self._fates[start:stop] = bytes(stop - start)
+        else:
+            self._fates[start:] = bytes(history.mask + 1 - start)
+            self._fates[:stop] = bytes(stop)
+        self._fresh = end
+
+    def _extend(self, reference_time: int) -> int:
+        """Return a 24-bit reference time as the one nearest to the last: feedback may overtake, the clock may wrap."""
+        last = self._reference_time
+        if last is None:
+            # Far enough from zero for steps back to stay positive.
+            last = reference_time + _REFERENCE_WRAP
+        half = _REFERENCE_WRAP // 2
+        extended = last + (reference_time - last + half) % _REFERENCE_WRAP - half
+        self._reference_time = extended
+        return extended
