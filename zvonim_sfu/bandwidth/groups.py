@@ -1,0 +1,109 @@
+"""Delay variation between groups of packets (draft-ietf-rmcat-gcc-02, sections 5.1 and 5.2)."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
+
+# Packets that leave within it are one group: a frame, or what a pacer lets go at once.
+BURST_S: Final = 0.005
+# A link that holds packets back and lets them go together (Wi-Fi, a phone's radio) makes one group of several; but not
+# of everything that comes for so long.
+MAX_BURST_S: Final = 0.1
+# So many groups that came before their predecessor are a receiver whose clock was set back.
+MAX_REORDERED: Final = 3
+# A receiver's clock that gains so much on ours at once was set.
+CLOCK_JUMP_S: Final = 3.0
+
+
+class GroupDelta(NamedTuple):
+    """How one group differs from the one before it, in seconds."""
+
+    sent: float
+    """Between their last packets, as sent."""
+    arrived: float
+    """The same, as they came."""
+    arrived_at: float
+    """When the later group was complete, by the receiver's clock."""
+
+
+class ArrivalGroups:
+    """Puts packets into groups by the time they left, and compares each complete group with the one before.
+
+    A burst that the link itself made is joined to the group before it, for the differences within it say nothing
+    about a queue (libwebrtc; section 5.2 of the draft pre-filters it likewise).
+    """
+
+    __slots__ = (
+        "_before_arrived",
+        "_before_sent",
+        "_first_arrived",
+        "_first_sent",
+        "_last_arrived",
+        "_last_sent",
+        "_reordered",
+    )
+
+    def __init__(self) -> None:
+        self._reset()
+
+    def _reset(self) -> None:
+        # Of the group that is being filled; none when infinite.
+        self._first_sent = -math.inf
+        self._last_sent = -math.inf
+        self._first_arrived = -math.inf
+        self._last_arrived = -math.inf
+        # The last packet of the group before.
+        self._before_sent = -math.inf
+        self._before_arrived = -math.inf
+        self._reordered = 0
+
+    def deltas(self, report: Report) -> list[GroupDelta]:
+        """Return the differences of all groups that the packets of a report complete."""
+        found: list[GroupDelta] = []
+        for sent_at, arrived_at in zip(report.sent_at, report.arrived_at, strict=True):
+            if self._first_sent == -math.inf:
+                self._begin(sent_at, arrived_at)
+            elif sent_at < self._first_sent:
+                continue  # reported late, its group is over
+            elif sent_at - self._first_sent <= BURST_S or self._is_burst(sent_at, arrived_at):
+                self._last_sent = max(self._last_sent, sent_at)
+                self._last_arrived = arrived_at
+            elif self._close(found):
+                self._begin(sent_at, arrived_at)
+        return found
+
+    def _begin(self, sent_at: float, arrived_at: float) -> None:
+        self._first_sent = self._last_sent = sent_at
+        self._first_arrived = self._last_arrived = arrived_at
+
+    def _is_burst(self, sent_at: float, arrived_at: float) -> bool:
+        """Whether the packet came on the heels of its group, faster than it was sent."""
+        since_last = arrived_at - self._last_arrived
+        return (
+            since_last <= BURST_S
+            and since_last < sent_at - self._last_sent
+            and arrived_at - self._first_arrived < MAX_BURST_S
+        )
+
+    def _close(self, found: list[GroupDelta]) -> bool:
+        """Compare the group with the one before; False if all was forgotten instead."""
+        if self._before_sent != -math.inf:
+            sent = self._last_sent - self._before_sent
+            arrived = self._last_arrived - self._before_arrived
+            if arrived - sent >= CLOCK_JUMP_S:
+                self._reset()
+                return False
+            if arrived < 0:
+                self._reordered += 1
+                if self._reordered >= MAX_REORDERED:
+                    self._reset()
+                    return False
+                return True  # the group is left out, the one before still stands
+            self._reordered = 0
+            found.append(GroupDelta(sent, arrived, self._last_arrived))
+        self._before_sent, self._before_arrived = self._last_sent, self._last_arrived
+        return True

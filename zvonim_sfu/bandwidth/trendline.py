@@ -1,0 +1,128 @@
+"""Whether a queue grows on the way to a receiver: the slope of delays against an adaptive threshold.
+
+The draft (draft-ietf-rmcat-gcc-02, sections 5.3 and 5.4) smooths delay variations by a Kalman filter; libwebrtc has
+replaced it by the slope of a line through the last delays, which is simpler and reacts as fast. The threshold is the
+draft's. Values without another unit are libwebrtc's and were tuned there over years of calls.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from enum import Enum
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.groups import GroupDelta
+
+WINDOW: Final = 20
+"""Groups that the line goes through."""
+SMOOTHING: Final = 0.9
+"""The weight of the past in a smoothed delay."""
+GAIN: Final = 4.0
+MAX_COUNTED: Final = 60
+"""A slope is worth more the longer the stream has been seen, up to so many groups."""
+
+# Slopes are compared after gain; the unit is that of libwebrtc's figures, ms.
+THRESHOLD_START_MS: Final = 12.5
+THRESHOLD_MIN_MS: Final = 6.0
+THRESHOLD_MAX_MS: Final = 600.0
+# The threshold rises slowly towards slopes above it and sinks fast towards slopes below, in 1/ms: so that a competing
+# TCP, which fills queues, does not starve us, and yet a queue of our own is noticed (section 5.4).
+RISE_PER_MS: Final = 0.0087
+SINK_PER_MS: Final = 0.039
+# A spike that far above is a route that changed, not a reason to grow tolerant.
+SPIKE_MS: Final = 15.0
+MAX_STEP_MS: Final = 100.0
+# How long a slope must last, in time between groups as sent.
+OVERUSE_S: Final = 0.01
+
+
+class Usage(Enum):
+    """What the delays say of the link."""
+
+    NORMAL = "normal"
+    OVERUSE = "overuse"
+    """A queue grows."""
+    UNDERUSE = "underuse"
+    """A queue drains."""
+
+
+class Trendline:
+    """The overuse detector. Give it each group's delay variation; `usage` is its verdict."""
+
+    __slots__ = (
+        "_above",
+        "_above_s",
+        "_count",
+        "_delay_ms",
+        "_first_at",
+        "_last_at",
+        "_slope",
+        "_smoothed_ms",
+        "_threshold_ms",
+        "_xs",
+        "_ys",
+        "usage",
+    )
+
+    def __init__(self) -> None:
+        self.usage = Usage.NORMAL
+        self._xs: deque[float] = deque(maxlen=WINDOW)
+        self._ys: deque[float] = deque(maxlen=WINDOW)
+        self._count = 0
+        self._first_at = 0.0
+        self._last_at = 0.0
+        # The one-way delay against that of the first group, and smoothed.
+        self._delay_ms = 0.0
+        self._smoothed_ms = 0.0
+        self._slope = 0.0
+        self._threshold_ms = THRESHOLD_START_MS
+        # For how long and how many groups the slope has been above the threshold.
+        self._above_s = 0.0
+        self._above = 0
+
+    def add(self, delta: GroupDelta) -> None:
+        """Take the next group."""
+        if self._count == 0:
+            self._first_at = self._last_at = delta.arrived_at
+        self._count = min(self._count + 1, 1000)
+        self._delay_ms += (delta.arrived - delta.sent) * 1000
+        self._smoothed_ms = SMOOTHING * self._smoothed_ms + (1 - SMOOTHING) * self._delay_ms
+        self._xs.append((delta.arrived_at - self._first_at) * 1000)
+        self._ys.append(self._smoothed_ms)
+        slope = self._fit() if len(self._xs) == WINDOW else self._slope
+        self._judge(slope, delta)
+
+    def _fit(self) -> float:
+        """Return the slope of the least-squares line, in ms of delay per ms."""
+        mean_x = sum(self._xs) / WINDOW
+        mean_y = sum(self._ys) / WINDOW
+        xs = [x - mean_x for x in self._xs]
+        square = sum([x * x for x in xs])
+        if square <= 0:
+            return self._slope
+        return sum([x * (y - mean_y) for x, y in zip(xs, self._ys, strict=True)]) / square
+
+    def _judge(self, slope: float, delta: GroupDelta) -> None:
+        signal_ms = min(self._count, MAX_COUNTED) * slope * GAIN
+        if signal_ms > self._threshold_ms:
+            # Of the time before the first group above, half is taken to have been above too.
+            self._above_s += delta.sent if self._above else delta.sent / 2
+            self._above += 1
+            if self._above_s > OVERUSE_S and self._above > 1 and slope >= self._slope:
+                self._above_s, self._above = 0.0, 0
+                self.usage = Usage.OVERUSE
+        else:
+            self._above_s, self._above = 0.0, 0
+            self.usage = Usage.UNDERUSE if signal_ms < -self._threshold_ms else Usage.NORMAL
+        self._slope = slope
+        self._adapt(abs(signal_ms), delta.arrived_at)
+
+    def _adapt(self, signal_ms: float, at: float) -> None:
+        step_ms = min(max(0.0, at - self._last_at) * 1000, MAX_STEP_MS)
+        self._last_at = at
+        if signal_ms > self._threshold_ms + SPIKE_MS:
+            return
+        factor = SINK_PER_MS if signal_ms < self._threshold_ms else RISE_PER_MS
+        threshold_ms = self._threshold_ms + factor * (signal_ms - self._threshold_ms) * step_ms
+        self._threshold_ms = min(max(threshold_ms, THRESHOLD_MIN_MS), THRESHOLD_MAX_MS)
