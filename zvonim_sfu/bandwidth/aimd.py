@@ -1,0 +1,155 @@
+"""Rate control by delay: more while no queue grows, less when one does (draft-ietf-rmcat-gcc-02, section 5.5)."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+from zvonim_sfu.bandwidth.trendline import Usage
+
+# After a queue has grown: so much of what came through meanwhile, which drains it.
+BACKOFF: Final = 0.85
+# Far from what the link is known to hold.
+RISE_PER_S: Final = 1.08
+# Near it: one packet more for each time that it takes to see what that did, this and the round trip, twice (libwebrtc).
+RESPONSE_S: Final = 0.1
+PACKET_BITS: Final = 1200 * 8
+# ... but not so much of a thin stream.
+MAX_RISE_PER_S: Final = 0.2
+# What was never sent was never tested (section 5.5); the constant lets the thinnest streams begin.
+MAX_HEADROOM: Final = 1.5
+HEADROOM_BPS: Final = 10_000
+# A queue takes a round trip to show that it drains: not reduced again before.
+MIN_PAUSE_S: Final = 0.01
+MAX_PAUSE_S: Final = 0.2
+
+
+class LinkCapacity:
+    """What came through when the link was full: the mean of such moments, and how far they scatter (libwebrtc)."""
+
+    __slots__ = ("_kbps", "_variance")
+
+    _GAIN: Final = 0.05
+    _MIN_VARIANCE: Final = 0.4
+    _MAX_VARIANCE: Final = 2.5
+
+    def __init__(self) -> None:
+        self._kbps: float | None = None
+        # Of a moment, against the mean, divided by the mean: in kbit/s, like the variance of a count.
+        self._variance = self._MIN_VARIANCE
+
+    @property
+    def bps(self) -> float | None:
+        """The mean in bit/s, None while it is unknown."""
+        return None if self._kbps is None else self._kbps * 1000
+
+    def _spread_kbps(self) -> float:
+        return 3 * math.sqrt(self._variance * (self._kbps or 0.0))
+
+    def exclude(self, acknowledged_bps: float, *, full: bool) -> None:
+        """Forget the estimate if it cannot be true: more comes through, or (when `full`) far less."""
+        if self._kbps is None:
+            return
+        kbps, spread = acknowledged_bps / 1000, self._spread_kbps()
+        if kbps > self._kbps + spread or (full and kbps < self._kbps - spread):
+            self._kbps = None
+
+    def add(self, acknowledged_bps: float) -> None:
+        """Take what came through while a queue grew."""
+        kbps = acknowledged_bps / 1000
+        if self._kbps is None:
+            self._kbps = kbps
+            return
+        self._kbps += self._GAIN * (kbps - self._kbps)
+        error = (self._kbps - kbps) ** 2 / max(self._kbps, 1.0)
+        variance = self._variance + self._GAIN * (error - self._variance)
+        self._variance = min(max(variance, self._MIN_VARIANCE), self._MAX_VARIANCE)
+
+    def reset(self) -> None:
+        """Forget it."""
+        self._kbps = None
+
+
+class RateControl:
+    """The delay-based estimate.
+
+    Args:
+        start_bps: the first estimate.
+        min_bps: never less.
+        max_bps: never more.
+    """
+
+    __slots__ = ("_capacity", "_changed_at", "_draining", "_max_bps", "_min_bps", "bps")
+
+    bps: float
+    """The estimate in bit/s."""
+
+    def __init__(self, *, start_bps: float, min_bps: float, max_bps: float) -> None:
+        self.bps = min(max(start_bps, min_bps), max_bps)
+        self._min_bps = min_bps
+        self._max_bps = max_bps
+        self._capacity = LinkCapacity()
+        # Since when the estimate has been as it is; None before the first update.
+        self._changed_at: float | None = None
+        # After a reduction the estimate is held until the queue is known to grow no more.
+        self._draining = False
+
+    def update(self, usage: Usage, acknowledged_bps: float, *, round_trip_s: float, now: float) -> None:
+        """Follow the detector's verdict.
+
+        Args:
+            usage: that verdict.
+            acknowledged_bps: what comes through.
+            round_trip_s: smoothed, in seconds.
+            now: seconds, monotonic.
+        """
+        if self._changed_at is None:
+            self._changed_at = now
+        if usage is Usage.OVERUSE:
+            pause_s = min(max(round_trip_s, MIN_PAUSE_S), MAX_PAUSE_S)
+            if now - self._changed_at >= pause_s or not self._draining or acknowledged_bps < self.bps / 2:
+                self._reduce(acknowledged_bps, now)
+        elif usage is Usage.UNDERUSE:
+            # The queue drains: more now would keep it.
+            self._draining = True
+        elif self._draining:
+            self._draining = False
+            self._changed_at = now
+        else:
+            self._raise(acknowledged_bps, round_trip_s, now)
+
+    def set(self, bps: float, now: float) -> None:
+        """Take an estimate that was found otherwise: by a probe, or given up for want of feedback."""
+        if bps > self.bps:
+            self._capacity.reset()
+        self.bps = min(max(bps, self._min_bps), self._max_bps)
+        self._changed_at = now
+
+    def _reduce(self, acknowledged_bps: float, now: float) -> None:
+        reduced_bps = BACKOFF * acknowledged_bps
+        if reduced_bps > self.bps and self._capacity.bps is not None:
+            # A burst of what had waited: the link does not hold that much.
+            reduced_bps = BACKOFF * self._capacity.bps
+        self.bps = max(min(reduced_bps, self.bps), self._min_bps)
+        self._capacity.exclude(acknowledged_bps, full=True)
+        self._capacity.add(acknowledged_bps)
+        self._draining = True
+        self._changed_at = now
+
+    def _raise(self, acknowledged_bps: float, round_trip_s: float, now: float) -> None:
+        self._capacity.exclude(acknowledged_bps, full=False)
+        elapsed_s = min(now - (self._changed_at or 0.0), 1.0)
+        self._changed_at = now
+        # What a probe has found may stand above this bound; it is not raised further then, but not lowered either.
+        bound_bps = min(MAX_HEADROOM * acknowledged_bps + HEADROOM_BPS, self._max_bps)
+        if self.bps >= bound_bps:
+            return
+        if self._capacity.bps is None:
+            raised_bps = self.bps * RISE_PER_S**elapsed_s + 1000 * elapsed_s
+        else:
+            raised_bps = self.bps + self._rise_near_capacity(round_trip_s) * elapsed_s
+        self.bps = min(raised_bps, bound_bps)
+
+    def _rise_near_capacity(self, round_trip_s: float) -> float:
+        """Return by how much to rise, in bit/s for each second: by a packet for each response time."""
+        return min(PACKET_BITS / (2 * (round_trip_s + RESPONSE_S)), MAX_RISE_PER_S * self.bps)
