@@ -12,6 +12,7 @@ from aioice import stun as aioice_stun
 
 from tests.support.captures import offer as captured_offer
 from tests.support.captures import offer_names
+from zvonim_sfu.bandwidth.estimator import MAX_BPS, MIN_BPS, Estimator
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.session import Local, NegotiationError, Session
 from zvonim_sfu.net.drops import DropReason
@@ -20,7 +21,7 @@ from zvonim_sfu.net.path import Path
 from zvonim_sfu.net.udp import UdpPort
 from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpError, RtpPacket
-from zvonim_sfu.rtp.rtcp import RtcpError, parse_compound
+from zvonim_sfu.rtp.rtcp import RtcpError, TransportFeedback, parse_compound
 from zvonim_sfu.rtp.rtx import unwrap
 from zvonim_sfu.signaling.messages import MessageError, parse_message
 
@@ -54,6 +55,17 @@ def rtcp(data: bytes) -> None:
     with contextlib.suppress(RtcpError):
         for packet in parse_compound(data):
             packet.pack()
+
+
+def feedback(data: bytes) -> None:
+    """What a receiver says of the packets that it was sent."""
+    estimator = Estimator()
+    for index in range(300):
+        estimator.on_sent(1200, index / 1000)
+    with contextlib.suppress(RtcpError):
+        for now in (0.4, 0.5):
+            estimator.on_feedback(TransportFeedback.parse(data), now)
+            assert MIN_BPS <= estimator.estimate_bps <= MAX_BPS
 
 
 class _Nobody:
@@ -151,6 +163,7 @@ def message(data: bytes) -> None:
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "rtp": rtp,
     "rtcp": rtcp,
+    "feedback": feedback,
     "stun": stun,
     "datagram": datagram,
     "description": description,
@@ -164,6 +177,10 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"\xb0\xe0" + bytes(10) + b"\x10\x00\x00\x01",
     ],
     "rtcp": [bytes([0x80 | n, t, 0, 6]) for n in (0, 1, 15, 31) for t in range(200, 208)],
+    "feedback": [
+        bytes(10) + b"\x01\x00\x00\x00\x00\x00\x21\x00",
+        bytes(10) + b"\x00\x40\x00\x00\x03\x00\xff\xff\xd5\x55\x40\x20",
+    ],
     "stun": [b"\x00\x01\x00\x20\x21\x12\xa4\x42" + bytes(12) + b"\x00\x06\x00\x09", _check("ufrag", "guessed")],
     "datagram": [b"\x00\x01\x00\x20\x21\x12\xa4\x42", *(bytes([first]) for first in (20, 22, 63, 128, 144, 191, 255))],
     "description": [bytes([n]) for n in range(0, 256, 5)],

@@ -1,0 +1,1 @@
+"""A discrete-event simulator of links and what shares them: virtual time, seeded, no sockets."""

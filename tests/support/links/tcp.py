@@ -1,0 +1,74 @@
+"""A TCP-like flow that competes for a link: window-based, slow start, halved on loss (RFC 5681)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from tests.support.links.clock import Clock
+    from tests.support.links.link import Link
+
+SEGMENT_BYTES = 1500
+INITIAL_WINDOW = 10.0
+TIMEOUT_S = 1.0
+
+
+class TcpFlow:
+    """Sends as much as its window allows, until `size` bytes have been acknowledged.
+
+    Loss is noticed a round trip later, as by duplicate acknowledgements; all losses of one window halve it once. What
+    was lost is not sent again, for only the load on the link matters.
+
+    Args:
+        clock: of the simulation.
+        link: the bottleneck.
+        start_s: when it begins.
+        stop_s: when it ends at the latest.
+        size: in bytes; None for as much as there is time for.
+    """
+
+    def __init__(
+        self, clock: Clock, link: Link, *, start_s: float, stop_s: float = float("inf"), size: int | None = None
+    ) -> None:
+        self._clock = clock
+        self._link = link
+        self._stop_s = stop_s
+        self._left = size
+        self._window = INITIAL_WINDOW
+        self._threshold = float("inf")
+        self._in_flight = 0
+        # Losses of packets sent before it belong to a window that was halved already.
+        self._recovered_at = start_s
+        self.arrivals: list[tuple[float, int]] = []
+        clock.at(start_s, self._send)
+
+    def rate(self, start: float, end: float) -> float:
+        """Return what came in a span of time, in bit/s."""
+        return sum(size for time, size in self.arrivals if start <= time < end) * 8 / (end - start)
+
+    def _send(self) -> None:
+        now = self._clock.now
+        while self._in_flight < self._window and now < self._stop_s and (self._left is None or self._left > 0):
+            self._in_flight += 1
+            if self._left is not None:
+                self._left -= SEGMENT_BYTES
+            arrival = self._link.send(SEGMENT_BYTES, now)
+            if arrival is None:
+                # Later packets tell of the gap, after a queue and a round trip; never later than a timeout.
+                notice_s = min(2 * self._link.delay_s + 0.05, TIMEOUT_S)
+                self._clock.after(notice_s, lambda sent_at=now: self._lost(sent_at))  # type: ignore[misc]
+            else:
+                self.arrivals.append((arrival, SEGMENT_BYTES))
+                self._clock.at(arrival + self._link.delay_s, self._acknowledged)
+
+    def _acknowledged(self) -> None:
+        self._in_flight -= 1
+        self._window += 1.0 if self._window < self._threshold else 1.0 / self._window
+        self._send()
+
+    def _lost(self, sent_at: float) -> None:
+        self._in_flight -= 1
+        if sent_at >= self._recovered_at:
+            self._recovered_at = self._clock.now
+            self._threshold = self._window = max(self._window / 2, 2.0)
+        self._send()

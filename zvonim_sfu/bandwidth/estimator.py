@@ -1,0 +1,276 @@
+"""The bandwidth estimate towards one receiver, from its feedback (draft-ietf-rmcat-gcc-02 and libwebrtc's practice).
+
+How to use it, for each transport that sends media:
+
+1. Each packet that carries a transport-wide number is put into `history`, which hands out the numbers: `on_sent`, or
+   compiled code that writes the same arrays. This is the only thing that happens per packet.
+2. Each transport feedback goes to `on_feedback`, each REMB to `on_remb`. Either may change `estimate_bps`; the pacer
+   and the allocation are told then.
+   For a client without transport-wide numbers nothing is put into `history`; the estimate is its REMB then.
+3. A timer calls `on_timer` some times a second, and `next_probe` with what would be sent if the link held it. A probe
+   that it returns is given to the pacer before anything else is sent; when the pacer has sent it, `on_probe_sent` is
+   called before anything else is sent. All that is sent in between is part of it.
+
+Costs, in Python 3.11 on 2 cores of a virtual machine: `on_sent` 0.25 us, `on_feedback` 25 to 50 us for 3 to 40 packets
+that it reports, `next_probe` 0.3 us when there is no need. A hundred receivers that report 20 times a second take a
+tenth of a core. 50 KiB for each receiver.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.bandwidth.aimd import RateControl
+from zvonim_sfu.bandwidth.groups import ArrivalGroups
+from zvonim_sfu.bandwidth.history import SendHistory
+from zvonim_sfu.bandwidth.loss import LossBound
+from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
+from zvonim_sfu.bandwidth.reports import ReportReader
+from zvonim_sfu.bandwidth.throughput import Throughput
+from zvonim_sfu.bandwidth.trendline import Trendline, Usage
+from zvonim_sfu.rtp.round_trip import RoundTrip
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
+    from zvonim_sfu.rtp.transport_cc import TransportFeedback
+
+START_BPS: Final = 600_000
+MIN_BPS: Final = 50_000
+"""A voice, its headers and a little."""
+MAX_BPS: Final = 20_000_000
+
+# Packets of which nothing is heard for so long, beyond a round trip: the link is broken, one way or the other.
+SILENCE_S: Final = 1.0
+SILENCE_BACKOFF: Final = 0.5
+# A round trip that is longer than the shortest by so much has a queue in it.
+QUEUEING_S: Final = 0.1
+# A REMB is repeated every second or so; what is older was another link's.
+REMB_VALID_S: Final = 10.0
+# Below this share of the estimate, the application does not fill what it may: the estimate is not tested by it.
+APPLICATION_LIMITED: Final = 0.65
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What the estimate is made of, for statistics. Rates in bit/s, times in seconds."""
+
+    estimate_bps: float
+    delay_bps: float
+    """By the growth of queues."""
+    loss_bps: float
+    """By loss; infinite when it bounds nothing."""
+    remb_bps: float
+    """What the receiver has asked for by REMB; infinite when it has not."""
+    sent_bps: float
+    acknowledged_bps: float
+    """What came through lately; 0 while unknown, as before it."""
+    loss: float
+    """Share of packets, 0..1."""
+    round_trip_s: float
+    usage: Usage
+    bound: str
+    """Which of them the estimate is: `delay`, `loss`, `remb`, `min` or `max`."""
+
+
+class Estimator:
+    """The estimate for one receiver. See the module for how to use it.
+
+    Args:
+        start_bps: before the first feedback.
+        min_bps: never less.
+        max_bps: never more.
+        history: where packets are noted; by default one of its own.
+    """
+
+    __slots__ = (
+        "_groups",
+        "_loss",
+        "_probes",
+        "_rate",
+        "_reader",
+        "_remb_at",
+        "_remb_bps",
+        "_reported",
+        "_round_trip",
+        "_silenced_at",
+        "_throughput",
+        "_trendline",
+        "estimate_bps",
+        "history",
+        "max_bps",
+        "min_bps",
+    )
+
+    estimate_bps: float
+    """What the link holds, in bit/s of what is counted as size in `history`."""
+    history: SendHistory
+    """What was sent; to be written for each packet."""
+
+    def __init__(
+        self,
+        *,
+        start_bps: float = START_BPS,
+        min_bps: float = MIN_BPS,
+        max_bps: float = MAX_BPS,
+        history: SendHistory | None = None,
+    ) -> None:
+        assert 0 < min_bps <= max_bps
+        self.history = history or SendHistory()
+        self.min_bps = min_bps
+        self.max_bps = max_bps
+        self._reader = ReportReader(self.history)
+        self._groups = ArrivalGroups()
+        self._trendline = Trendline()
+        self._throughput = Throughput()
+        self._round_trip = RoundTrip()
+        self._rate = RateControl(start_bps=start_bps, min_bps=min_bps, max_bps=max_bps)
+        self._loss = LossBound(min_bps=min_bps)
+        self._probes = ProbeControl(max_bps=max_bps)
+        self._remb_bps = math.inf
+        self._remb_at = -math.inf
+        # The lowest number of which nothing has been heard, nor of any behind it.
+        self._reported = 0
+        self._silenced_at = -math.inf
+        self.estimate_bps = self._rate.bps
+
+    def on_sent(self, size: int, now: float) -> int:
+        """Note a packet of `size` bytes that is sent `now` (s, monotonic), and return its number.
+
+        The header extension carries the low 16 bits.
+        """
+        return self.history.add(size, now)
+
+    def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
+        """Take a transport feedback of the receiver, which may say anything."""
+        report = self._reader.read(feedback)
+        if not report.numbers:
+            self._count_loss(report, now)
+            self._update(now)
+            return
+        self._reported = max(self._reported, report.numbers[-1] + 1)
+        self._round_trip.measured(now - report.sent_at[-1], now)
+        self._throughput.add(report)
+        for delta in self._groups.deltas(report):
+            self._trendline.add(delta)
+        self._count_loss(report, now)
+        self._control(now, is_disturbed=self._probes.disturbs(report.sent_at[-1]))
+        self._take_probe(report, now)
+        self._update(now)
+
+    def on_remb(self, bps: float, now: float) -> None:
+        """Take a REMB: the receiver wants no more than `bps`. It holds for 10 s unless repeated."""
+        self._remb_bps = bps
+        self._remb_at = now
+        self._update(now)
+
+    def on_timer(self, now: float) -> None:
+        """Notice what does not happen: feedback that fails to come for what was sent."""
+        history = self.history
+        if self._reported < history.next_number:
+            waiting = max(self._reported, history.oldest_number)
+            patience_s = SILENCE_S + self._round_trip.smoothed_s
+            since = max(history.sent_at[waiting & history.mask], self._silenced_at)
+            if now - since >= patience_s:
+                self._silenced_at = now
+                before_bps = self._rate.bps
+                self._rate.set(before_bps * SILENCE_BACKOFF, now)
+                self._probes.overused(before_bps=before_bps, now=now)
+        self._update(now)
+
+    def next_probe(self, now: float, wanted_bps: float) -> Probe | None:
+        """Return a probe to send now, if there is any need.
+
+        Args:
+            now: seconds, monotonic.
+            wanted_bps: what would be sent if the link held it. Up to the estimate, nothing is probed.
+        """
+        if self._trendline.usage is not Usage.NORMAL or self._throughput.sent_bps is None:
+            return None
+        return self._probes.next(
+            now=now,
+            number=self.history.next_number,
+            wanted_bps=min(wanted_bps, self._remb_bps),
+            estimate_bps=self.estimate_bps,
+            is_application_limited=self.is_application_limited,
+        )
+
+    def on_probe_sent(self, now: float) -> None:
+        """Note that the last probe has been sent."""
+        self._probes.sent(self.history.next_number, now)
+
+    @property
+    def is_application_limited(self) -> bool:
+        """Whether much less is sent than the estimate allows."""
+        sent_bps = self._throughput.sent_bps
+        return sent_bps is None or sent_bps < APPLICATION_LIMITED * self.estimate_bps
+
+    def snapshot(self) -> Snapshot:
+        """Return what the estimate is made of."""
+        bounds = {"delay": self._rate.bps, "loss": self._loss.bps, "remb": self._remb_bps, "max": self.max_bps}
+        bound = min(bounds, key=lambda name: bounds[name])
+        return Snapshot(
+            estimate_bps=self.estimate_bps,
+            delay_bps=self._rate.bps,
+            loss_bps=self._loss.bps,
+            remb_bps=self._remb_bps,
+            sent_bps=self._throughput.sent_bps or 0.0,
+            acknowledged_bps=self._throughput.acknowledged_bps or 0.0,
+            loss=self._loss.loss,
+            round_trip_s=self._round_trip.smoothed_s,
+            usage=self._trendline.usage,
+            bound="min" if bounds[bound] < self.min_bps else bound,
+        )
+
+    def _control(self, now: float, *, is_disturbed: bool) -> None:
+        usage = self._trendline.usage
+        # While a queue grows the link is full, and the latest rate is what it holds.
+        through = self._throughput
+        acknowledged_bps = through.latest_bps if usage is Usage.OVERUSE else through.acknowledged_bps
+        if acknowledged_bps is None:
+            if usage is not Usage.OVERUSE:
+                return
+            acknowledged_bps = self._rate.bps
+        if is_disturbed and usage is Usage.OVERUSE:
+            return
+        before_bps = self._rate.bps
+        self._rate.update(usage, acknowledged_bps, round_trip_s=self._round_trip.smoothed_s, now=now)
+        if usage is Usage.OVERUSE:
+            self._probes.overused(before_bps=before_bps, now=now)
+        if self._rate.bps < before_bps:
+            self._loss.skip(now + self._round_trip.smoothed_s)
+
+    def _count_loss(self, report: Report, now: float) -> None:
+        before_bps = self.estimate_bps
+        is_lowered = self._loss.update(
+            received=len(report.numbers),
+            missing=report.missing - report.recovered,
+            estimate_bps=before_bps,
+            sent_bps=self._throughput.sent_bps or before_bps,
+            is_queueing=self._round_trip.smoothed_s > self._round_trip.shortest_s + QUEUEING_S,
+            now=now,
+        )
+        if is_lowered:
+            self._probes.overused(before_bps=before_bps, now=now)
+
+    def _take_probe(self, report: Report, now: float) -> None:
+        result = self._probes.take(report, now)
+        if result is None:
+            return
+        bps, full = result
+        if bps > self.estimate_bps * (MIN_GAIN if full else 1) and self._trendline.usage is not Usage.OVERUSE:
+            self._probes.succeeded(full=full, gain=bps / self.estimate_bps, now=now)
+            self._rate.set(max(bps, self._rate.bps), now)
+            self._loss.allow(bps)
+        else:
+            self._probes.failed(now)
+
+    def _update(self, now: float) -> None:
+        if now - self._remb_at > REMB_VALID_S:
+            self._remb_bps = math.inf
+        bps = min(self._rate.bps, self._loss.bps, self._remb_bps, self.max_bps)
+        if not self.history.next_number and self._remb_bps < math.inf:
+            # A client without transport-wide numbers: its word is all there is.
+            bps = min(self._remb_bps, self.max_bps)
+        self.estimate_bps = max(bps, self.min_bps)
