@@ -1,0 +1,163 @@
+"""The estimator, its probes and the pacer on simulated links, in virtual time: figures that must not get worse.
+
+`python -m tests.support.links` prints them all.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.links import scenarios
+from tests.support.links.media import Layered
+from tests.support.links.scenarios import KBPS, MBPS
+
+UTILISATION = 0.8
+QUEUE_MS = 100.0
+# Flows that take from each other and give way make longer queues.
+SHARED_QUEUE_MS = 150.0
+RECOVERY_S = 10.0
+
+
+@pytest.mark.parametrize("bps", [150 * KBPS, 300 * KBPS, 1 * MBPS, 2 * MBPS, 8 * MBPS])
+def test_a_constant_link_is_filled_without_a_queue(bps: float) -> None:
+    run = scenarios.constant(bps)
+    assert run.converged_s(UTILISATION * bps, 0) < RECOVERY_S
+    assert run.utilisation(10, 60) > UTILISATION
+    assert run.queue_ms(10, 60) < QUEUE_MS
+    assert run.overshoot(10, 60) < 1.3
+
+
+@pytest.mark.parametrize("feedback_s", [0.1, 0.25])
+def test_feedback_may_be_seldom(feedback_s: float) -> None:
+    run = scenarios.constant(2 * MBPS, feedback_s=feedback_s)
+    assert run.utilisation(10, 60) > UTILISATION
+    assert run.queue_ms(10, 60) < QUEUE_MS
+
+
+def test_jitter_is_taken_for_jitter() -> None:
+    run = scenarios.constant(2 * MBPS, jitter_s=0.03)
+    assert run.utilisation(10, 60) > UTILISATION
+    assert run.queue_ms(10, 60) < QUEUE_MS
+
+
+@pytest.mark.parametrize(("loss", "utilisation"), [(0.02, 0.8), (0.05, 0.7), (0.1, 0.6)])
+def test_loss_on_the_air_costs_little_more_than_what_is_lost(loss: float, utilisation: float) -> None:
+    assert scenarios.constant(2 * MBPS, loss=loss).utilisation(20, 60) > utilisation
+
+
+def test_a_link_without_a_queue_is_found_by_its_loss() -> None:
+    run = scenarios.constant(2 * MBPS, queue_s=0.02)
+    assert run.utilisation(20, 60) > 0.6
+    assert run.link.dropped / run.flows[0].estimator.history.next_number < 0.08
+
+
+@pytest.mark.parametrize("jitter_s", [0.0, 0.03])
+def test_variable_capacity(jitter_s: float) -> None:
+    """RFC 8867, section 5.1."""
+    run = scenarios.variable_capacity(jitter_s)
+    assert run.converged_s(UTILISATION * 1 * MBPS, 0) < RECOVERY_S
+    assert run.converged_s(UTILISATION * 2.5 * MBPS, 40) < RECOVERY_S
+    assert run.converged_s(UTILISATION * 1 * MBPS, 80) < RECOVERY_S
+    for start, end in ((10, 40), (50, 60), (65, 80), (90, 100)):
+        assert run.utilisation(start, end) > UTILISATION
+        assert run.queue_ms(start, end) < QUEUE_MS
+
+
+def test_variable_capacity_for_two() -> None:
+    """RFC 8867, section 5.2."""
+    run = scenarios.variable_capacity_two()
+    for start, end in ((10, 25), (30, 50), (60, 85), (93, 100), (110, 125)):
+        assert run.utilisation(start, end) > UTILISATION
+        assert run.queue_ms(start, end) < SHARED_QUEUE_MS
+
+
+@pytest.mark.parametrize("low_bps", [100 * KBPS, 400 * KBPS])
+def test_a_link_that_has_recovered_is_used_again(low_bps: float) -> None:
+    run = scenarios.fall_and_return(low_bps)
+    assert run.converged_s(UTILISATION * 1.5 * MBPS, 80) < RECOVERY_S
+    assert run.utilisation(90, 120) > UTILISATION
+
+
+def test_a_way_back_that_breaks_is_survived() -> None:
+    """RFC 8867, section 5.3, at its worst: no feedback at all."""
+    run = scenarios.broken_way_back()
+    assert run.rates(28, 30)[0] < 0.1 * 2 * MBPS
+    assert run.converged_s(UTILISATION * 2 * MBPS, 30) < RECOVERY_S
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_two_equal_flows_share_a_link(seed: int) -> None:
+    """RFC 8867, section 5.4."""
+    run = scenarios.competing(2, 2 * MBPS, seed=seed)
+    first, second = run.rates(20, 150)
+    assert max(first, second) / min(first, second) < 1.5
+    assert run.utilisation(20, 150) > UTILISATION
+    assert run.queue_ms(20, 150) < QUEUE_MS
+
+
+def test_three_equal_flows_share_a_link() -> None:
+    """RFC 8867, section 5.4."""
+    run = scenarios.competing(3, 3.5 * MBPS)
+    rates = run.rates(40, 150)
+    assert max(rates) / min(rates) < 2.5
+    assert run.utilisation(40, 150) > UTILISATION
+    assert run.queue_ms(40, 150) < SHARED_QUEUE_MS
+
+
+def test_round_trips_of_20_to_300_ms_share_a_link() -> None:
+    """RFC 8867, section 5.5."""
+    run = scenarios.round_trip_fairness()
+    rates = run.rates(50, 200)
+    assert max(rates) / min(rates) < 6  # the longer the way, the later it is seen that there is room
+    assert min(rates) > 200 * KBPS
+    assert run.utilisation(50, 200) > UTILISATION
+    assert run.queue_ms(50, 200) < SHARED_QUEUE_MS
+
+
+def test_a_long_tcp_does_not_starve_a_call() -> None:
+    """RFC 8867, section 5.6: whoever fills a queue of 300 ms gets most of the link, but not all of it."""
+    run = scenarios.long_tcp()
+    assert run.rates(25, 80)[0] > 150 * KBPS
+    assert run.converged_s(UTILISATION * 2 * MBPS, 80) < RECOVERY_S
+
+
+def test_short_tcp_transfers_leave_room() -> None:
+    """RFC 8867, section 5.7."""
+    run = scenarios.short_tcp()
+    assert run.rates(10, 110)[0] > 500 * KBPS
+
+
+def test_a_pause_leaves_the_link_to_others_and_ends_at_once() -> None:
+    """RFC 8867, section 5.8."""
+    run = scenarios.pause_and_resume()
+    assert run.utilisation(45, 60) > UTILISATION
+    assert run.converged_s(0.5 * 3.5 * MBPS / 3, 60) < 2
+    rates = run.rates(65, 120)
+    assert max(rates) / min(rates) < 2.5
+
+
+@pytest.mark.parametrize(
+    ("bps", "layer_bps"), [(700 * KBPS, 500 * KBPS), (1 * MBPS, 500 * KBPS), (2 * MBPS, 1500 * KBPS)]
+)
+def test_a_layer_that_fits_is_forwarded_and_stays(bps: float, layer_bps: float) -> None:
+    run = scenarios.layers(bps)
+    assert run.rates(10, 60)[0] > 0.97 * layer_bps
+    source = run.flows[0].source
+    assert isinstance(source, Layered)
+    assert source.switches <= 4
+    assert run.queue_ms(10, 60) < 60
+
+
+def test_a_link_far_from_full_is_hardly_probed_and_hardly_paced() -> None:
+    """Of 1800 frames, those that are keyframes are smoothed; the two probes need the timer too."""
+    flow = scenarios.layers(20 * MBPS).flows[0]
+    assert flow.probes <= 2
+    assert flow.padding_bytes < 30_000
+    assert flow.releases <= 120
+
+
+def test_the_same_seed_gives_the_same_run() -> None:
+    first, second = (scenarios.competing(2, 2 * MBPS, seconds=30) for _ in range(2))
+    assert [flow.estimates for flow in first.flows] == [flow.estimates for flow in second.flows]
+    other = scenarios.competing(2, 2 * MBPS, seconds=30, seed=2)
+    assert [flow.estimates for flow in first.flows] != [flow.estimates for flow in other.flows]

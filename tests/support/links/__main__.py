@@ -1,0 +1,70 @@
+"""Print the figures of all scenarios: python -m tests.support.links."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from tests.support.links import scenarios
+from tests.support.links.scenarios import KBPS, MBPS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.links.scenarios import Run
+
+Spans = list[tuple[float, float]]
+
+SCENARIOS: list[tuple[str, Callable[[], Run], Spans]] = [
+    *(
+        (f"constant, {bps / MBPS:g} Mbit/s", lambda bps=bps: scenarios.constant(bps), [(0.0, 10.0), (10.0, 60.0)])
+        for bps in (150 * KBPS, 300 * KBPS, 1 * MBPS, 2 * MBPS, 8 * MBPS)
+    ),
+    ("feedback every 250 ms", lambda: scenarios.constant(2 * MBPS, feedback_s=0.25), [(10, 60)]),
+    ("jitter of 30 ms", lambda: scenarios.constant(2 * MBPS, jitter_s=0.03), [(10, 60)]),
+    *(
+        (f"loss of {loss:.0%}", lambda loss=loss: scenarios.constant(2 * MBPS, loss=loss), [(20.0, 60.0)])
+        for loss in (0.02, 0.05, 0.1)
+    ),
+    ("queue of 20 ms", lambda: scenarios.constant(2 * MBPS, queue_s=0.02), [(20, 60)]),
+    ("5.1 variable capacity", scenarios.variable_capacity, [(10, 40), (40, 60), (60, 65), (65, 80), (80, 100)]),
+    ("5.1 and jitter", lambda: scenarios.variable_capacity(0.03), [(10, 40), (40, 60), (60, 65), (65, 80), (80, 100)]),
+    ("5.2 the same for two", scenarios.variable_capacity_two, [(10, 25), (30, 50), (60, 85), (90, 100), (110, 125)]),
+    ("1.5 to 0.1 and back", lambda: scenarios.fall_and_return(100 * KBPS), [(10, 40), (50, 80), (80, 90), (90, 120)]),
+    ("1.5 to 0.4 and back", lambda: scenarios.fall_and_return(400 * KBPS), [(10, 40), (50, 80), (80, 90), (90, 120)]),
+    ("5.3 no feedback for 10 s", scenarios.broken_way_back, [(10, 20), (20, 30), (30, 40), (40, 60)]),
+    ("5.4 two flows", lambda: scenarios.competing(2, 2 * MBPS), [(20, 150)]),
+    ("5.4 three flows", lambda: scenarios.competing(3, 3.5 * MBPS), [(40, 150)]),
+    ("5.5 round trips", scenarios.round_trip_fairness, [(50, 200)]),
+    ("5.6 long TCP, 20 to 80 s", scenarios.long_tcp, [(5, 20), (25, 80), (80, 90), (90, 120)]),
+    ("5.7 short TCPs", scenarios.short_tcp, [(10, 110)]),
+    ("5.8 pause, 40 to 60 s", scenarios.pause_and_resume, [(10, 40), (45, 60), (60, 65), (65, 120)]),
+    *(
+        (f"layers, {bps / MBPS:g} Mbit/s", lambda bps=bps: scenarios.layers(bps), [(10.0, 60.0)])
+        for bps in (300 * KBPS, 700 * KBPS, 1 * MBPS, 2 * MBPS, 20 * MBPS)
+    ),
+]
+
+
+def main() -> None:
+    """Run and print them."""
+    began = time.process_time()
+    simulated_s = 0.0
+    print(f"{'scenario':26} {'seconds':>9} {'used':>5} {'queue p50':>9} {'p95 ms':>6} {'overshoot':>9}  Mbit/s of each")
+    for name, scenario, spans in SCENARIOS:
+        run = scenario()
+        simulated_s += spans[-1][1] * len(run.flows)
+        for start, end in spans:
+            title = name if (start, end) == spans[0] else ""
+            rates = " ".join(f"{rate / MBPS:.2f}" for rate in run.rates(start, end))
+            print(
+                f"{title:26} {f'{start:.0f}-{end:.0f}':>9} {run.utilisation(start, end):5.2f}"
+                f" {run.queue_ms(start, end, 50):9.0f} {run.queue_ms(start, end):6.0f}"
+                f" {run.overshoot(start, end):9.2f}  {rates}"
+            )
+    took_s = time.process_time() - began
+    print(f"{simulated_s:.0f} seconds of flows in {took_s:.1f} s of CPU time: {simulated_s / took_s:.0f} a second")
+
+
+if __name__ == "__main__":
+    main()
