@@ -248,3 +248,15 @@ def test_no_layer_begins_with_a_payload_type_that_was_not_negotiated(payload_typ
     assert not track.accepts(payload_type)
     assert track.accepts(VP8.payload_type)
     assert OPUS.payload_type == 111
+
+
+def test_a_track_that_ends_keeps_no_packet_for_anybody() -> None:
+    publisher = started()
+    recorder = subscribed(publisher)
+    publisher.send_frame(2, payload=KEYFRAME)
+    publisher.up_track.close()
+    publisher.send_frame(3)
+    assert len(recorder.got) == 1
+    assert (publisher.up_track.layers, publisher.up_track.layer, publisher.up_track.receivers) == ({}, None, 0)
+    publisher.up_track.request_keyframe(20.0)
+    publisher.up_track.unsubscribe(recorder)

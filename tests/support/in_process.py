@@ -6,7 +6,8 @@ import gc
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from aiortc import RTCDtlsTransport
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.rooms.registry import Registry
 
+_CACHED: Final = type(lru_cache(len))
+
 
 def living_objects() -> Counter[str]:
     """The server's objects that are alive in this process, by class; packets and reports, which come and go, aside."""
+    for thing in gc.get_objects():
+        # What is kept on purpose, a bounded number of each: the latest messages to a whole room, clients' codecs.
+        if isinstance(thing, _CACHED) and str(thing.__module__).startswith("zvonim_sfu."):
+            thing.cache_clear()
     gc.collect()
     kinds = ((type(thing), str(type(thing).__module__)) for thing in gc.get_objects())
     return Counter(

@@ -115,6 +115,7 @@ class Tracks:
     def _end_up_track(self, mid: str) -> UpTrack:
         up_track = self.up.pop(mid)
         self._node.ended.up.add(up_track.counters())
+        up_track.close()
         return up_track
 
     def _new_up_track(self, section: Negotiated, source: Source | None) -> UpTrack:

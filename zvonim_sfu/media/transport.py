@@ -247,6 +247,7 @@ class Transport:
         self.ingress.session = None
         self.egress.session = None
         self.egress.path = None
+        self.router.streams = {}
         self._node.udp.remove(self.agent)
         self.agent.close()
         if self in self._node.transports:

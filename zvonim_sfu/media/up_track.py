@@ -150,6 +150,17 @@ class UpTrack:
         self._fan_out.replace(())
         self.sort_receivers()
 
+    def close(self) -> None:
+        """Forward nothing more, and let go of what is kept for repairs at once.
+
+        Who ended is a ring of objects that only the garbage collector takes apart, at a time of its own.
+        """
+        self._receivers = ()
+        self._fan_out.replace(())
+        self.sort_receivers()
+        self.layers = {}
+        self.layer = None
+
     def sort_receivers(self) -> None:
         """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
         self._unsorted = True
