@@ -27,9 +27,9 @@ def session(profile: str, key: bytes, direction: int) -> Session:
     return Session(Policy(key=key[:key_bytes], ssrc_type=direction, srtp_profile=number))
 
 
-def sessions(profile: str = "AEAD_AES_128_GCM") -> tuple[Session, Session]:
+def sessions(profile: str = "AEAD_AES_128_GCM", key: bytes | None = None) -> tuple[Session, Session]:
     """A sender's session and its receiver's."""
-    key = os.urandom(64)
+    key = key or os.urandom(64)
     return session(profile, key, Policy.SSRC_ANY_OUTBOUND), session(profile, key, Policy.SSRC_ANY_INBOUND)
 
 

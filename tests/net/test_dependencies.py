@@ -6,6 +6,7 @@ A test that fails here after an update means: read the new version, then change 
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import inspect
 import re
 import struct
@@ -16,7 +17,9 @@ import pytest
 from aioice import stun
 from aiortc import RTCCertificate, RTCDtlsTransport
 
+from tests.net.links import sessions
 from tests.net.support import Client, eventually, new_agent, open_port
+from zvonim_sfu.net.srtp import PROTECT_ADDRESS, UNPROTECT_ADDRESS, session_address
 
 if TYPE_CHECKING:
     from zvonim_sfu.net.ice import IceAgent
@@ -75,6 +78,18 @@ def test_pylibsrtp_refuses_more_than_1356_bytes_with_value_error() -> None:
     with pytest.raises(ValueError, match="too long"):
         session.protect(header + bytes(1357 - 12))
     assert not issubclass(pylibsrtp.Error, ValueError)
+
+
+def test_pylibsrtp_tells_where_libsrtps_functions_and_a_sessions_state_are() -> None:
+    process = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p, ctypes.POINTER(ctypes.c_int))
+    plain = struct.pack("!BBHII", 0x80, 96, 1, 2, 3) + b"payload"
+    (tx, rx), (twin, _) = sessions(key=bytes(64)), sessions(key=bytes(64))
+    packet, size = ctypes.create_string_buffer(plain, 1500), ctypes.c_int(len(plain))
+    assert process(PROTECT_ADDRESS)(session_address(tx), packet, size) == 0
+    assert packet.raw[: size.value] == twin.protect(plain)
+    assert process(UNPROTECT_ADDRESS)(session_address(rx), packet, size) == 0
+    assert packet.raw[: size.value] == plain
+    assert process(UNPROTECT_ADDRESS)(session_address(rx), packet, size) != 0
 
 
 class ClientTransport:

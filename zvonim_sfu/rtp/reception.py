@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from zvonim_sfu.rtp.rtcp import ReportBlock
-from zvonim_sfu.rtp.sequence import SequenceExtender, seq_delta, ts_delta
+from zvonim_sfu.rtp.sequence import SequenceExtender, seq_delta
 
 # A.1: a gap of more than these, forward or back, is a sender that started anew, if a second packet confirms it.
 MAX_DROPOUT: Final = 3000
@@ -72,25 +72,30 @@ class ReceptionStatistics:
             Its sequence number without wrap-around, which goes on by one when the source starts anew; None for a
             number far off that no second packet has confirmed, which is not counted.
         """
-        highest = self._extender.highest
-        if highest is None:
-            self._base = sequence_number
-        elif not -MAX_MISORDER < seq_delta(sequence_number, highest) < MAX_DROPOUT:
-            if sequence_number != self._restart_at:
-                self._restart_at = sequence_number + 1 & 0xFFFF
-                return None
-            self._shift += highest + 1 - sequence_number
-            self._lost_before = self.lost
-            self._start()
-            self._base = sequence_number
-        extended = self._extender.extend(sequence_number) + self._shift
+        extender = self._extender
+        highest = extender.highest
+        if highest is not None and (sequence_number - highest) & 0xFFFF == 1:
+            extender.highest = extended = highest + 1  # the next one, as nearly always
+        else:
+            if highest is None:
+                self._base = sequence_number
+            elif not -MAX_MISORDER < seq_delta(sequence_number, highest) < MAX_DROPOUT:
+                if sequence_number != self._restart_at:
+                    self._restart_at = sequence_number + 1 & 0xFFFF
+                    return None
+                self._shift += highest + 1 - sequence_number
+                self._lost_before = self.lost
+                self._start()
+                self._base = sequence_number
+            extended = self._extender.extend(sequence_number)
         self.received += 1
         # A.8: the transit time's origin means nothing, its changes do.
         transit = int(now * self._clock_rate) - timestamp
         if self._transit is not None:
-            self._jitter += (abs(ts_delta(transit, self._transit)) - self._jitter) / 16
+            change = (transit - self._transit + 0x80000000 & 0xFFFFFFFF) - 0x80000000  # ts_delta, without its call
+            self._jitter += (abs(change) - self._jitter) / 16
         self._transit = transit
-        return extended
+        return extended + self._shift
 
     def locate(self, sequence_number: int) -> int | None:
         """Return the number without wrap-around of a packet that is not counted: one that was sent again.
