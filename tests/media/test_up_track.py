@@ -33,6 +33,9 @@ class Recorder:
     def on_codec(self) -> None:
         self.codec_changes += 1
 
+    def on_resume(self, now: float) -> None:
+        """It begins no sound."""
+
 
 def subscribed(publisher: Publisher, now: float = 0.0) -> Recorder:
     recorder = Recorder()

@@ -149,6 +149,12 @@ class DownTrack:
             self.up_track.unsubscribe(self)
         self.up_track = self._layer = self._unsupported = None
 
+    def on_resume(self, now: float) -> None:
+        """The up track goes on after a pause: begin anew, under the numbers that follow, with what has come already."""
+        self._layer = None
+        if self.up_track is not None and self.up_track.layer is not None and self._replay(self.up_track.layer, now):
+            self._batch.flush()
+
     def request_keyframe(self, now: float) -> None:
         """The subscriber lost the picture."""
         if self.up_track is not None:
@@ -209,14 +215,23 @@ class DownTrack:
             self._send(packet, sequence)
 
     def _replay(self, layer: Layer, now: float) -> bool:
-        """Begin with the newest keyframe and all that came after it, if that is still worth it."""
-        if self._sender.payload_type < 0 or self.kind != "video":
+        """Begin with what came before, if that is still worth it: the newest keyframe and all since, or a lead-in."""
+        if self._sender.payload_type < 0:
             return False
-        packets = layer.history.since_keyframe(now)
+        packets = layer.history.since_keyframe(now) if self.kind == "video" else self._lead_in(now)
         if not packets:
             return False
         self._begin(packets, layer, now)
         return True
+
+    def _lead_in(self, now: float) -> list[tuple[int, RtpPacket]]:
+        """Return what a sound begins with: nothing from before the last packet here, which could not be on time."""
+        assert self.up_track is not None  # see _enter
+        silent_s = math.inf
+        if self.statistics.packets:
+            present = int(now * self.clock_rate) + self._timestamp_base
+            silent_s = ts_delta(present, self._sender.last_timestamp) / self.clock_rate
+        return self.up_track.lead_in(now, silent_s)
 
     def _begin(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
         self._enter(packets, layer, now)
@@ -258,7 +273,9 @@ class DownTrack:
             self.statistics.nacked += 1
             sequence_out = sender.last_sequence + seq_delta(number, sender.last_sequence & 0xFFFF)
             sequence = sequence_out - sender.sequence_offset
-            if sequence < self._first_sequence or now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
+            if not self._first_sequence <= sequence <= sender.last_sequence - sender.sequence_offset:
+                continue  # of another source, or kept of a paused one, and never sent
+            if now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
                 continue
             packet = layer.history.get(sequence, now)
             if packet is None or not budget.take(len(packet.data), sent=sender.egress.bytes_sent, now=now):

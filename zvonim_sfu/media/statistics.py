@@ -86,6 +86,8 @@ class UpTrackStatistics:
     """bit/s of payload in the last second"""
     receivers: int
     """down tracks that carry it"""
+    paused: bool
+    """whether it is not forwarded: a microphone while others speak, see limit_microphones_heard"""
 
 
 @with_config(DESCRIBED)
@@ -176,6 +178,7 @@ def _up_track_statistics(track: UpTrack) -> UpTrackStatistics:
         jitter_ms=_milliseconds(layer.statistics.jitter_s) if layer is not None else 0.0,
         bitrate=layer.rate.bitrate if layer is not None else 0,
         receivers=track.receivers,
+        paused=track.is_paused,
     )
 
 

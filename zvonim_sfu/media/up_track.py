@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.media.codecs import CodecKey, associated, codec_key
 from zvonim_sfu.media.layer import Layer
+from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.totals import ReceivedCounters
 from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.history import PacketHistory
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
-    from zvonim_sfu.media.source import Source
     from zvonim_sfu.net.sending import FanOut, Sender
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 KEYFRAME_INTERVAL_S: Final = 0.5
 # A publisher's SSRC changes when it rebuilds its encoder; older ones are forgotten.
 MAX_LAYERS: Final = 4
+# How loud a packet is, as its publisher says (RFC 6464): the only thing about sounds that the server knows.
+LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+# Levels that wait to be taken: 0.6 s of the shortest packets that browsers send.
+MAX_LEVELS: Final = 64
+# Whose microphone is let through begins with what it said meanwhile: as long as it takes to notice that it speaks (two
+# ticks of rooms.conversation) and a bit, so that the first syllable is whole.
+LEAD_IN_S: Final = 0.3
+# For those to whom it goes by another way than the former one: their slots are assigned in the next turn of the loop.
+LEAD_IN_FOR_S: Final = 0.1
 
 
 class ReceivedCodec(NamedTuple):
@@ -49,6 +59,9 @@ class Receiver(Protocol):
 
     def on_codec(self) -> None:
         """The up track's codec has changed."""
+
+    def on_resume(self, now: float) -> None:
+        """Packets come again after a pause; `UpTrack.lead_in` has the first ones already."""
 
 
 class Publisher(Protocol):
@@ -85,6 +98,13 @@ class UpTrack:
         self.kind = source.kind
         "`audio` or `video`."
         self._is_video = source.kind == "video"
+        self.levels: deque[int] = deque(maxlen=MAX_LEVELS)
+        "How loud a microphone's packets were, in -dBov (RFC 6464): 0 to 127, silence. Who reads them empties it."
+        self._level_extension = 0
+        "Number of the header extension that tells it; 0 where none does, and for all but microphones."
+        self.is_paused = False
+        "Whether packets are kept, and forwarded to nobody."
+        self._resumed_at = -math.inf
         self.clock = clock
         self.muted = False
         self.codec: ReceivedCodec | None = None
@@ -120,10 +140,17 @@ class UpTrack:
         """How many down tracks carry it."""
         return len(self._receivers)
 
+    @property
+    def tells_levels(self) -> bool:
+        """Whether `levels` says how loud it is: it is a microphone, and its publisher has agreed to tell."""
+        return self._level_extension > 0
+
     def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int]) -> None:
         """Take over what was negotiated with the publisher."""
         self.codecs = tuple(codecs)
         self.extension_ids = dict(extension_ids)
+        if self.source is Source.MICROPHONE:
+            self._level_extension = extension_ids.get(LEVEL_EXTENSION, 0)
         self._by_payload_type = {
             codec.payload_type: ReceivedCodec(
                 key, codec.clock_rate, accepts_pli="nack pli" in codec.feedback, accepts_nack="nack" in codec.feedback
@@ -164,6 +191,30 @@ class UpTrack:
     def sort_receivers(self) -> None:
         """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
         self._unsorted = True
+
+    def pause(self) -> None:
+        """Forward to nobody until `resume`. Receivers notice nothing: their numbers have no hole."""
+        self.is_paused = True
+        self._fan_out.replace(())
+        self._unsteady = ()
+        self._unsorted = False
+
+    def resume(self, now: float) -> None:
+        """Forward again, from a moment ago on (LEAD_IN_S)."""
+        self.is_paused = False
+        self._resumed_at = now
+        for receiver in self._receivers:
+            receiver.on_resume(now)
+        self.sort_receivers()
+
+    def lead_in(self, now: float, duration_s: float) -> list[tuple[int, RtpPacket]]:
+        """Return what came in the last `duration_s`, LEAD_IN_S at most, for a sound that was let through just now.
+
+        Nothing for all others: who comes into a call hears what is said from then on.
+        """
+        if self.layer is None or self.is_paused or now - self._resumed_at > LEAD_IN_FOR_S:
+            return []
+        return self.layer.history.since_time(max(now - duration_s, self._resumed_at - LEAD_IN_S))
 
     def request_keyframe(self, now: float) -> None:
         """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
@@ -212,6 +263,8 @@ class UpTrack:
         ):
             self.unforwarded += 1
             return
+        if self._level_extension and (level := packet.extension(self._level_extension)):
+            self.levels.append(level[0] & 0x7F)  # the bit above it is the publisher's own idea of what speech is
         self._forward(packet, layer, sequence, now)
 
     def handle_repair(self, packet: RtpPacket, now: float) -> None:
@@ -276,7 +329,7 @@ class UpTrack:
     def _sort_receivers(self, layer: Layer) -> None:
         senders = []
         unsteady = []
-        for receiver in self._receivers:
+        for receiver in () if self.is_paused else self._receivers:
             sender = receiver.steady_sender(layer)
             if sender is not None:
                 senders.append(sender)

@@ -151,6 +151,20 @@ class PacketHistory:
         numbers = range(sequence, self._highest + 1)
         return [(number, packet) for number in numbers if (packet := self._packet(number)) is not None]
 
+    def since_time(self, since: float) -> list[tuple[int, RtpPacket]]:
+        """Return the newest packets, each with its number, back to the last that came before `since` (s, monotonic)."""
+        packets: list[tuple[int, RtpPacket]] = []
+        if self._highest is not None:
+            for sequence in range(self._highest, max(self._oldest, self._highest - MAX_REPLAY_PACKETS) - 1, -1):
+                entry = self._cells[sequence & _MASK]
+                if entry is None or entry[0] != sequence:
+                    continue
+                if entry[2] <= since:
+                    break
+                packets.append((sequence, entry[1]))
+        packets.reverse()
+        return packets
+
     def expire(self, now: float) -> None:
         """Let go of the packets that are too old."""
         if self._highest is not None:
