@@ -142,6 +142,7 @@ class Settings(BaseSettings):
     limit_rooms: int = _limit("rooms", ge=1, le=1_000_000)
     limit_participants_per_room: int = _limit("participants_per_room", ge=1, le=10_000)
     limit_up_tracks_per_participant: int = _limit("up_tracks_per_participant", ge=1, le=64)
+    limit_microphones_heard: int = _limit("microphones_heard", ge=0, le=1000)
     limit_messages_per_second: float = _limit("messages_per_second", le=1_000_000)
     limit_message_burst: int = _limit("message_burst", ge=1, le=1_000_000)
     limit_message_bytes_per_second: float = _limit("message_bytes_per_second", ge=16_384, le=2**40)

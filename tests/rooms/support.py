@@ -33,6 +33,9 @@ class FakeConnection:
         assert self.closed_with is None, "sent to a closed connection"
         self.messages.append(message)
 
+    def sample(self, message: ServerMessage) -> None:
+        self.send(message)
+
     def relay(self, signal: Signal) -> bool:
         if self.takes_relays:
             self.send(signal)

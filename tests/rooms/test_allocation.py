@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.support.fake_peer import FakeTrack, make_slots
 from zvonim_sfu.media.peer import Slot
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.rooms.allocation import Published, allocate
+from zvonim_sfu.rooms.allocation import NOBODY, Claims, Published, allocate
 
 CAMERA, MICROPHONE, SCREEN, SCREEN_AUDIO = (
     Source.CAMERA,
@@ -27,9 +27,14 @@ def person(who: str) -> list[FakeTrack]:
 
 
 def give(
-    tracks: list[FakeTrack], slots: list[Slot], current: dict[str, FakeTrack | None], *, to: str = "eve"
+    tracks: list[FakeTrack],
+    slots: list[Slot],
+    current: dict[str, FakeTrack | None],
+    claims: Claims = NOBODY,
+    *,
+    to: str = "eve",
 ) -> dict[str, FakeTrack | None]:
-    return allocate(Published(tracks), to, slots, current)
+    return allocate(Published(tracks), to, slots, current, claims)
 
 
 def shown(result: dict[str, FakeTrack | None]) -> dict[str, str]:
@@ -121,6 +126,63 @@ def test_a_mid_that_stands_for_another_kind_now_does_not_keep_its_track() -> Non
     assert give([picture], [Slot("0", "audio", 0)], {"0": picture}) == {"0": None}
 
 
+# Claims
+
+
+def claims(*people: str, dominant: str | None = None, silent: tuple[str, ...] = ()) -> Claims:
+    """Of microphone and camera of these people, in this order of rank; `silent` follow them without a claim."""
+    ranks = {who: rank for rank, who in enumerate((*people, *silent))}
+    return Claims(frozenset(track.key for who in people for track in person(who)), ranks, dominant)
+
+
+def crowd(*names: str) -> list[FakeTrack]:
+    return [track for name in names for track in person(name)]
+
+
+def test_who_speaks_takes_the_pair_of_the_last_in_rank() -> None:
+    tracks, slots = crowd("ann", "bob", "cem", "dan"), make_slots(3, 0)
+    first = give(tracks, slots, {})
+    then = give(tracks, slots, first, claims("dan", silent=("bob", "ann", "cem")))
+    assert shown(then) == shown(first) | {"a2": "dan/microphone", "v2": "dan/camera"}
+    # Who never spoke goes before who spoke long ago, and the last who came goes first.
+    then = give(tracks, slots, first, claims("dan", silent=("cem",)))
+    assert shown(then) == shown(first) | {"a1": "dan/microphone", "v1": "dan/camera"}
+
+
+def test_when_there_is_room_for_all_nothing_moves() -> None:
+    tracks, slots = crowd("ann", "bob", "cem"), make_slots(3, 0)
+    first = give(tracks, slots, {})
+    assert give(tracks, slots, first, claims("cem", "ann", dominant="cem")) == first
+
+
+def test_a_free_slot_is_taken_before_anybody_gives_way() -> None:
+    tracks, slots = crowd("ann", "bob", "cem"), make_slots(2, 0)
+    first = give(crowd("ann"), slots, {})
+    then = give(tracks, slots, first, claims("cem"))
+    assert shown(then) == shown(first) | {"a1": "cem/microphone", "v1": "cem/camera"}
+
+
+def test_who_spoke_lately_gives_way_to_the_dominant_speaker_only() -> None:
+    tracks, slots = crowd("ann", "bob", "cem"), make_slots(2, 0)
+    first = give(tracks, slots, {})
+    assert give(tracks, slots, first, claims("ann", "bob", "cem", dominant="ann")) == first
+    then = give(tracks, slots, first, claims("cem", "ann", "bob", dominant="cem"))
+    assert shown(then) == shown(first) | {"a1": "cem/microphone", "v1": "cem/camera"}
+
+
+def test_a_picture_comes_beside_its_sound_if_the_stranger_there_has_no_claim() -> None:
+    slots = make_slots(2, 0)
+    first: dict[str, FakeTrack | None] = {
+        "a0": track("cem", MICROPHONE),
+        "v0": track("ann", CAMERA),
+        "a1": track("bob", MICROPHONE),
+        "v1": track("bob", CAMERA),
+    }
+    tracks = [*person("bob"), track("ann", CAMERA), *person("cem")]
+    then = give(tracks, slots, first, claims("cem", silent=("ann",)))
+    assert shown(then) == shown(first) | {"v0": "cem/camera"}
+
+
 # Properties
 
 people = st.sampled_from(["ann", "bob", "cem", "dan"])
@@ -166,6 +228,40 @@ def test_whatever_comes_and_goes_every_allocation_is_sound(sequence: list[Step])
             assert not waiting or all(current[mid] is not None for mid in kinds if kinds[mid] == kind)
         # And a second look changes nothing.
         assert give(step.tracks, step.slots, current) == current
+
+
+@st.composite
+def claims_of(draw: st.DrawFn, tracks: list[FakeTrack]) -> Claims:
+    """Anything that the room may want of these tracks."""
+    keys = draw(st.frozensets(st.sampled_from([track.key for track in tracks]))) if tracks else frozenset()
+    order = draw(st.permutations(["ann", "bob", "cem", "dan"]))
+    ranks = {who: rank for rank, who in enumerate(order[: draw(st.integers(0, 4))])}
+    return Claims(keys, ranks, draw(st.sampled_from([None, order[0]])))
+
+
+@given(tracks_lists, slot_lists(), st.data())
+def test_who_has_a_claim_waits_only_for_others_who_have_one(
+    tracks: list[FakeTrack], slots: list[Slot], data: st.DataObject
+) -> None:
+    before = give(tracks, slots, {})
+    claims = data.draw(claims_of(tracks))
+    after = give(tracks, slots, before, claims)
+    held = [track for track in after.values() if track is not None]
+    assert len({track.key for track in held}) == len(held)
+    for track in tracks:
+        if track.key in claims.tracks and track not in held:
+            holders = [other for other in held if other.kind == track.kind]
+            assert all(other.key in claims.tracks for other in holders)
+            if track.participant_id == claims.dominant:
+                assert all(other.participant_id == claims.dominant for other in holders)
+    # Nobody moves, and nobody goes for less than a claim.
+    taken = [mid for mid, track in before.items() if track is not None and after[mid] is not track]
+    assert all(before[mid] not in held for mid in taken)
+    assert {getattr(after[mid], "key", None) for mid in taken} <= claims.tracks
+    assert sum(track is not None for track in before.values()) == len(held)
+    # A second look changes nothing; nor does it when the claims have gone.
+    assert give(tracks, slots, after, claims) == after
+    assert give(tracks, slots, after, NOBODY) == after
 
 
 @given(st.lists(people, unique=True), st.integers(0, 5), st.integers(0, 3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
@@ -25,6 +26,9 @@ class FakeTrack:
     id: str
     source: Source
     muted: bool = False
+    tells_levels: bool = True
+    is_paused: bool = False
+    levels: deque[int] = field(default_factory=deque)
 
     @property
     def kind(self) -> str:
@@ -33,6 +37,12 @@ class FakeTrack:
     @property
     def key(self) -> str:
         return f"{self.participant_id}/{self.id}"
+
+    def pause(self) -> None:
+        self.is_paused = True
+
+    def resume(self, now: float) -> None:
+        self.is_paused = False
 
 
 @dataclass

@@ -5,15 +5,19 @@ found once (Published), and for who has no free slot it looks at the slots only.
 
 Rules, the stronger first:
 
-1. A track stays in its slot as long as it lives. A slot that changes hands costs a keyframe and a glitch.
+1. A track stays in its slot as long as it lives, unless one that has a claim (of somebody who speaks) finds no other. A
+   slot that changes hands costs a keyframe and a glitch, so what has a claim itself gives way to the dominant speaker
+   only, and the last in rank, who spoke longest ago or never, goes first.
 2. A microphone and a camera of one participant share a stream (audio k, video k), and so do a screen and its sound:
    browsers keep only tracks of one stream in lip sync.
-3. What comes first in `tracks` is served first.
+3. What has a claim is served first, then what was published first.
 """
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 
@@ -67,8 +71,31 @@ class Published(Generic[T]):
         return _partners(self.by_key.values())
 
 
+@dataclass(frozen=True, slots=True)
+class Claims:
+    """Who is to have slots before others, because it speaks."""
+
+    tracks: frozenset[str]
+    """Keys of the tracks that have a claim."""
+    ranks: Mapping[str, int]
+    """Place of each participant, 0 the first; who is not in it comes last."""
+    dominant: str | None
+    """The participant before whose claims others give way."""
+
+    def rank(self, track: Track) -> float:
+        """Return the place of a track's participant, the dominant speaker's before all others."""
+        return -1 if track.participant_id == self.dominant else self.ranks.get(track.participant_id, math.inf)
+
+
+NOBODY: Final = Claims(frozenset(), {}, None)
+
+
 def allocate(
-    published: Published[T], participant_id: str, slots: Sequence[Slot], current: Mapping[str, T | None]
+    published: Published[T],
+    participant_id: str,
+    slots: Sequence[Slot],
+    current: Mapping[str, T | None],
+    claims: Claims = NOBODY,
 ) -> dict[str, T | None]:
     """Return what the slots carry, by mid: a track or None.
 
@@ -77,40 +104,83 @@ def allocate(
         participant_id: the subscriber, who is given nothing of its own.
         slots: what it negotiated, at most one of a kind in a stream.
         current: the result of the last call.
+        claims: who goes first.
     """
-    result: dict[str, T | None] = {}
-    vacant: list[Slot] = []
+    held: dict[Slot, T] = {}
     streams: dict[str, int] = {}
     for slot in slots:
-        held = current.get(slot.mid)
-        track = None if held is None else published.by_key.get(held.key)
+        holder = current.get(slot.mid)
+        track = None if holder is None else published.by_key.get(holder.key)
         if track is not None and track.kind == slot.kind and track.key not in streams:
-            result[slot.mid] = track
+            held[slot] = track
             streams[track.key] = slot.stream
+    claimants = [
+        track
+        for key in claims.tracks
+        if key not in streams
+        and (track := published.by_key.get(key)) is not None
+        and track.participant_id != participant_id
+    ]
+    placed: dict[str, T] = {}
+    if claimants or len(held) < len(slots):
+        free = _FreeSlots(slots, [slot for slot in slots if slot not in held])
+        if claimants:
+            claimants.sort(key=lambda track: (claims.rank(track), track.key))
+            first = _make_room(claimants, held, free, published.partners, claims)
+            streams = {track.key: slot.stream for slot, track in held.items()}
+            placed = _place(first, free, streams, published.partners)
+        if free.has("audio") or free.has("video"):
+            waiting = {
+                track.key: track
+                for track in published.others_than(participant_id)
+                if free.has(track.kind) and track.key not in streams
+            }
+            if waiting:
+                placed |= _place(waiting, free, streams, published.partners)
+    return {slot.mid: held.get(slot) or placed.get(slot.mid) for slot in slots}
+
+
+def _make_room(
+    claimants: Sequence[T], held: dict[Slot, T], free: _FreeSlots, partners: Mapping[str, str], claims: Claims
+) -> dict[str, T]:
+    """Take slots away from who has no claim, until there is one for each claimant; returns those for whom there is."""
+    streams = {track.key: slot.stream for slot, track in held.items()}
+    left = {kind: free.count(kind) for kind in ("audio", "video")}
+    winners: dict[str, T] = {}
+    for track in claimants:
+        if left[track.kind]:
+            left[track.kind] -= 1
         else:
-            result[slot.mid] = None
-            vacant.append(slot)
-    if vacant:
-        free = _FreeSlots(slots, vacant)
-        waiting = {
-            track.key: track
-            for track in published.others_than(participant_id)
-            if free.has(track.kind) and track.key not in streams
-        }
-        if waiting:
-            result.update(_place(waiting, free, streams, published.partners))
-    return result
+            slot = _last(track, held, streams.get(partners.get(track.key, "")), claims)
+            if slot is None:
+                continue
+            del held[slot]
+            free.give(slot)
+            streams[track.key] = slot.stream
+        winners[track.key] = track
+    return winners
+
+
+def _last(claimant: T, held: Mapping[Slot, T], beside: int | None, claims: Claims) -> Slot | None:
+    """Return the slot that is to change hands: that of the last in rank, or the one in the stream `beside`."""
+    of_kind = [(slot, track) for slot, track in reversed(list(held.items())) if slot.kind == claimant.kind]
+    yielding = [(slot, track) for slot, track in of_kind if track.key not in claims.tracks]
+    if not yielding and claimant.participant_id == claims.dominant:
+        yielding = [(slot, track) for slot, track in of_kind if track.participant_id != claims.dominant]
+    return max(yielding, key=lambda pair: (pair[0].stream == beside, claims.rank(pair[1])), default=(None, None))[0]
 
 
 def _place(
-    waiting: dict[str, T], free: _FreeSlots, streams: Mapping[str, int], partners: Mapping[str, str]
+    tracks: Mapping[str, T], free: _FreeSlots, streams: dict[str, int], partners: Mapping[str, str]
 ) -> dict[str, T]:
-    """Find slots for the tracks that have none. `streams` tells where those that have one are."""
+    """Find slots for the tracks that have none. `streams` tells, and is told, where those that have one are."""
+    waiting = dict(tracks)
     placed: dict[str, T] = {}
 
     def put(key: str, stream: int) -> None:
         track = waiting.pop(key)
         placed[free.take(track.kind, stream)] = track
+        streams[key] = stream
 
     for key, track in list(waiting.items()):  # beside the other half, which is there already
         stream = streams.get(partners.get(key, ""))
@@ -144,6 +214,14 @@ class _FreeSlots:
     def take(self, kind: str, stream: int) -> str:
         """Return the mid of a slot that is free no longer."""
         return self._mids[kind].pop(stream)
+
+    def count(self, kind: str) -> int:
+        """How many of a kind there are."""
+        return len(self._mids[kind])
+
+    def give(self, slot: Slot) -> None:
+        """Take back a slot that carries nothing any more."""
+        self._mids[slot.kind][slot.stream] = slot.mid
 
     def whole(self) -> list[int]:
         """Streams in which both slots are free."""

@@ -183,6 +183,34 @@ class Slots:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class DominantSpeaker:
+    """Slot mode: who has the floor from now on; nobody, if `user_id` is None."""
+
+    user_id: str | None
+    type: Literal["dominant-speaker"] = "dominant-speaker"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class AudioLevel:
+    """How loud a participant is."""
+
+    user_id: str
+    level: int
+    """dBov: -127 (silence) to 0."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class AudioLevels:
+    """Slot mode: who is audible now, the loudest first. All others are silent."""
+
+    levels: tuple[AudioLevel, ...]
+    type: Literal["audio-levels"] = "audio-levels"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A session description that wants an answer: the server's own, or another participant's."""
 
@@ -233,7 +261,17 @@ class Error:
 Signal = Offer | Answer | IceCandidate
 
 ServerMessage = (
-    UserJoined | UserLeft | RoomState | TrackPublished | TrackUnpublished | TrackMuted | Slots | Signal | Error
+    UserJoined
+    | UserLeft
+    | RoomState
+    | TrackPublished
+    | TrackUnpublished
+    | TrackMuted
+    | Slots
+    | DominantSpeaker
+    | AudioLevels
+    | Signal
+    | Error
 )
 
 
@@ -242,6 +280,9 @@ class Connection(Protocol):
 
     def send(self, message: ServerMessage) -> None:
         """Put a message into the outbox. A client that does not read loses its connection, not the room its time."""
+
+    def sample(self, message: ServerMessage) -> None:
+        """Put a message into the outbox, or forget it if others wait there: a newer one follows."""
 
     def relay(self, signal: Signal) -> bool:
         """Put another participant's message into the outbox, unless that could cost the client its connection."""

@@ -45,6 +45,9 @@ class Limits:
     up_tracks_per_participant: int = 8
     """Tracks that one participant may publish at a time."""
 
+    microphones_heard: int = 5
+    """Microphones that anybody hears at a time: those that spoke last. 0 is all."""
+
     messages_per_second: float = 50.0
     """WebSocket messages per second that one client may go on sending."""
 

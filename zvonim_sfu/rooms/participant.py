@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.rooms.allocation import Published
-    from zvonim_sfu.rooms.events import Connection, ServerMessage, Signal
+    from zvonim_sfu.rooms.allocation import Claims, Published
+    from zvonim_sfu.rooms.events import AudioLevels, Connection, DominantSpeaker, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
 
 # 192 bits.
@@ -61,6 +61,8 @@ class Participant:
         self._slot_mode = False
         self._tracks: dict[str, UpTrack] = {}
         self._assignment: dict[str, UpTrack | None] = {}
+        self.lacks_slots = False
+        "Whether there are tracks that it would get if it had more slots."
         self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
         self._timer: asyncio.TimerHandle | None = None
         self._expire_after(room.limits.join_timeout_s)
@@ -123,6 +125,11 @@ class Participant:
         if self._connection is not None:
             self._connection.send(message)
 
+    def tell_of_speakers(self, message: DominantSpeaker | AudioLevels, *, is_sample: bool = False) -> None:
+        """Send a message that only clients in slot mode know; a sample may be left out, since a newer one follows."""
+        if self._connection is not None and self._joined and self._slot_mode:
+            (self._connection.sample if is_sample else self._connection.send)(message)
+
     def relay(self, signal: Signal) -> bool:
         """Send another participant's message. False: there is no WebSocket, or it is far behind."""
         return self._connection is not None and self._connection.relay(signal)
@@ -139,6 +146,8 @@ class Participant:
         self._slot_mode = slot_mode
         self._require_peer()
         self.send(self._room.state_for(self))
+        if self._room.dominant.user_id is not None:
+            self.tell_of_speakers(self._room.dominant)
         self._forget_told()
         if first:
             self._log.info("joined", slot_mode=slot_mode)
@@ -170,14 +179,17 @@ class Participant:
 
     # What the room wants
 
-    def update(self, published: Published[UpTrack]) -> None:
-        """Receive what the others publish, as far as there are slots."""
+    def update(self, published: Published[UpTrack], claims: Claims) -> None:
+        """Receive what the others publish, as far as there are slots; `claims` says who goes first."""
+        self.lacks_slots = False
         if self._peer is None:
             return
         if not self._slot_mode:
             self._peer.set_tracks(published.others_than(self.user_id))
             return
-        assignment = allocate(published, self.user_id, self._peer.slots, self._assignment)
+        assignment = allocate(published, self.user_id, self._peer.slots, self._assignment, claims)
+        given = sum(track is not None for track in assignment.values())
+        self.lacks_slots = given < len(published.by_key) - len(self._tracks)
         if assignment == self._assignment and assignment.keys() == self._told.keys():
             return  # as for most people in a large room when somebody comes
         given_up = dict.fromkeys(self._assignment)

@@ -13,6 +13,7 @@ import structlog
 
 from zvonim_sfu import __version__
 from zvonim_sfu.rooms.allocation import Published
+from zvonim_sfu.rooms.conversation import Conversation
 from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
 from zvonim_sfu.rooms.ice_servers import ice_servers_for
 from zvonim_sfu.rooms.participant import Participant
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.rooms.events import IceServer, ServerMessage
+    from zvonim_sfu.rooms.events import AudioLevels, DominantSpeaker, IceServer, ServerMessage
     from zvonim_sfu.rooms.ice_servers import SharedSecretServer
     from zvonim_sfu.rooms.limits import Limits
 
@@ -57,6 +58,7 @@ class Room:
         self._due: set[str] = set()
         "Who is looked at in the next update, by user_id."
         self._empty_timer: asyncio.TimerHandle | None = None
+        self._conversation = Conversation(self)
         self._log = structlog.get_logger().bind(room=room_id)
         self._log.info("room opened")
 
@@ -64,6 +66,11 @@ class Room:
     def participants(self) -> Mapping[str, Participant]:
         """Participants by user_id, in the order in which they came."""
         return MappingProxyType(self._participants)
+
+    @property
+    def dominant(self) -> DominantSpeaker:
+        """What clients in slot mode are told of the dominant speaker."""
+        return self._conversation.dominant
 
     @property
     def is_full(self) -> bool:
@@ -89,6 +96,7 @@ class Room:
         if self._participants:
             self.schedule_update()
         else:
+            self._conversation.close()
             loop = asyncio.get_running_loop()
             self._empty_timer = loop.call_later(self.limits.empty_room_s, self._forget)
 
@@ -97,6 +105,11 @@ class Room:
         for participant in self._participants.values():
             if participant is not sender:
                 participant.send(message)
+
+    def tell_slot_clients(self, message: DominantSpeaker | AudioLevels, *, is_sample: bool = False) -> None:
+        """Tell all clients that declared slots who speaks."""
+        for participant in self._participants.values():
+            participant.tell_of_speakers(message, is_sample=is_sample)
 
     def state_for(self, participant: Participant) -> RoomState:
         """Return what a participant has to know of the room."""
@@ -111,7 +124,8 @@ class Room:
     def statistics(self) -> RoomStatistics:
         """Return what the operator may know of the room."""
         participants = [participant.statistics() for participant in self._participants.values()]
-        return RoomStatistics(self.id, self.created_at, participants)
+        levels = {measured.user_id: measured.level for measured in self._conversation.levels.levels}
+        return RoomStatistics(self.id, self.created_at, self.dominant.user_id, levels, participants)
 
     def unsupported(self, track: UpTrack) -> Error:
         """Return the message for a client that can decode no codec of this track."""
@@ -136,6 +150,7 @@ class Room:
     def close(self, code: CloseCode) -> None:
         """End the room and everybody's stay in it."""
         self._cancel_empty_timer()
+        self._conversation.close()
         participants = list(self._participants.values())
         self._participants.clear()
         self._due.clear()
@@ -145,13 +160,20 @@ class Room:
             self._update_handle.cancel()
             self._update_handle = None
 
+    def follow_speakers(self) -> None:
+        """Give slots to who speaks, where there are fewer of them than tracks."""
+        for participant in self._participants.values():
+            if participant.lacks_slots:
+                self.schedule_update(participant)
+
     def _update(self) -> None:
         self._update_handle = None
         due, self._due = self._due, set()
         published = Published(track for participant in self._participants.values() for track in participant.tracks)
+        self._conversation.follow(tuple(published.by_key.values()))
         for participant in [other for other in self._participants.values() if other.user_id in due]:
             try:
-                participant.update(published)
+                participant.update(published, self._conversation.claims)
             except Exception:  # noqa: BLE001 - whatever it was, the others go on
                 # A broken assumption costs this participant its media, and nobody else theirs.
                 self._log.exception("update failed", participant=participant.user_id)

@@ -34,6 +34,10 @@ class RoomStatistics:
 
     room_id: str
     created_at: datetime
+    dominant_speaker: str | None
+    """user_id of who has the floor, or had it last; null before anybody has spoken"""
+    levels: dict[str, int]
+    """dBov (-127 to 0) of those who are audible now, by user_id"""
     participants: list[ParticipantStatistics]
 
 

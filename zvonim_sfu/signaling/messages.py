@@ -14,7 +14,9 @@ from typing import Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from zvonim_sfu.rooms.events import (
+    AudioLevels,
     CandidateInit,
+    DominantSpeaker,
     ServerMessage,
     Slots,
     SourceName,
@@ -37,7 +39,16 @@ _TYPE_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 _ENVELOPE: Final = ("type", "from", "to")
 
 # Short messages that a whole room is told at once. Slots too: clients of one kind number theirs alike.
-_TOLD_TO_MANY: Final = (Slots, TrackMuted, TrackPublished, TrackUnpublished, UserJoined, UserLeft)
+_TOLD_TO_MANY: Final = (
+    AudioLevels,
+    DominantSpeaker,
+    Slots,
+    TrackMuted,
+    TrackPublished,
+    TrackUnpublished,
+    UserJoined,
+    UserLeft,
+)
 # In both forms, of as much as happens in one turn of the loop.
 _KEPT_TEXTS: Final = 64
 

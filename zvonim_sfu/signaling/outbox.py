@@ -28,6 +28,11 @@ class Outbox:
         self._changed.set()
         return True
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether nothing waits for the client."""
+        return not self._messages
+
     def can_take(self, message: str) -> bool:
         """Tell whether the outbox would be no more than half full with this message too."""
         return 2 * len(self._messages) < self._max_messages and 2 * (self._bytes + len(message)) <= self._max_bytes

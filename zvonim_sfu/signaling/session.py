@@ -185,6 +185,11 @@ class Session:
         if not self._outbox.put(render(message, nested=self._participant.nested_form)):
             self.close(CloseCode.TOO_SLOW)
 
+    def sample(self, message: ServerMessage) -> None:
+        """Put a message into the outbox if the client has read all that was in it."""
+        if self._outbox.is_empty:
+            self.send(message)
+
     def relay(self, signal: Signal) -> bool:
         """Put another participant's message into the outbox, unless that would fill it by more than half."""
         text = render(signal, nested=self._participant.nested_form)
