@@ -26,6 +26,8 @@ class FakeConnection:
         self.messages: list[ServerMessage] = []
         self.closed_with: CloseCode | None = None
         self.takes_relays = True
+        self.is_behind = False
+        "Whether messages wait in its outbox."
         self.hangs = False
         "Whether it never finishes closing."
 
@@ -34,7 +36,8 @@ class FakeConnection:
         self.messages.append(message)
 
     def sample(self, message: ServerMessage) -> None:
-        self.send(message)
+        if not self.is_behind:
+            self.send(message)
 
     def relay(self, signal: Signal) -> bool:
         if self.takes_relays:

@@ -132,9 +132,10 @@ class Conversation:
         for key, level in self._speakers.loudest(MAX_METERS):
             levels.setdefault(self._microphones[key].participant_id, level)
         measured = AudioLevels(tuple(AudioLevel(person, level) for person, level in levels.items()))
-        if measured != self._levels:
-            self._levels = measured
-            self._room.tell_slot_clients(measured, is_sample=True)
+        if measured.levels or self._levels.levels:
+            # Silence is told once, and so has to arrive.
+            self._room.tell_slot_clients(measured, is_sample=bool(measured.levels))
+        self._levels = measured
 
     def _participant(self, key: str | None) -> str | None:
         return None if key is None else self._microphones[key].participant_id
