@@ -19,8 +19,8 @@ import { t } from "./i18n/index.js";
 /** Kept fresh in sessionStorage: a tab that comes back within the grace time is still the same participant. */
 const KEEP_EVERY_MS = 10_000;
 const COUNTDOWN_MS = 500;
-/** One's own level (0 to 1, see LevelMeter) from which one speaks. */
-const OWN_SPEAKING_LEVEL = 0.35;
+/** How often the microphone is listened to. */
+const LISTEN_EVERY_MS = 200;
 /** A microphone that gives nothing but zeros for so long, from the start or after a sleep, does not work. */
 const DEAD_MICROPHONE_MS = 10_000;
 
@@ -74,7 +74,7 @@ export class CallScreen {
       speakers: this.#view.speakers,
       events: {
         onChange: () => this.#changed(),
-        onSpeaking: (userIds) => this.#showSpeaking(userIds),
+        onSpeaking: () => this.#showSpeakers(),
         onPerson: (event, name) => this.#view.notices.toast(event === "joined" ? "call.joined" : "call.left", { name }),
         onRefused: (_code, message, fatal) => this.#refused(message, fatal),
         onReturn: () => this.#level.doubt(),
@@ -92,6 +92,7 @@ export class CallScreen {
     this.#timers = [
       setInterval(() => this.#keep(), KEEP_EVERY_MS),
       setInterval(() => this.#showConnection(), COUNTDOWN_MS),
+      setInterval(() => this.#watchMicrophone(), LISTEN_EVERY_MS),
     ];
     window.addEventListener("pagehide", this.#onPageHide);
     window.addEventListener("languagechosen", this.#onLanguage);
@@ -122,6 +123,7 @@ export class CallScreen {
       sharing: call.screen.stream !== null,
       mediaFlows: call.mediaFlows,
     });
+    this.#showSpeakers();
     this.#showConnection();
     this.#showPlayback();
     this.#showProblems();
@@ -249,13 +251,16 @@ export class CallScreen {
     });
   }
 
-  /** @param {Set<string>} userIds */
-  #showSpeaking(userIds) {
+  #showSpeakers() {
+    const { levels, dominant } = this.#call.roster;
+    this.#view.setSpeaking(levels, dominant);
+  }
+
+  #watchMicrophone() {
     this.#level.attach(this.#media.isOn("microphone") ? this.#media.tracks.microphone : null);
-    if (this.#level.read() > OWN_SPEAKING_LEVEL) userIds.add(this.#call.userId);
+    this.#level.read();
     const { silentMs } = this.#level;
     if (silentMs === 0 || silentMs > DEAD_MICROPHONE_MS) this.#media.reportSilence(silentMs > 0);
-    this.#view.setSpeaking(userIds);
   }
 
   async #toggleScreen() {

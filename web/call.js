@@ -22,8 +22,8 @@ import { Signaling } from "./signaling.js";
 
 /**
  * @typedef {object} CallEvents
- * @property {() => void} onChange something that is shown has changed; `speaking` has a call of its own, it changes often
- * @property {(userIds: Set<string>) => void} onSpeaking
+ * @property {() => void} onChange something that is shown has changed
+ * @property {() => void} onSpeaking the roster's speakers have changed, which they do often
  * @property {(event: "joined" | "left", name: string) => void} onPerson
  * @property {(code: string, message: string, fatal: boolean) => void} onRefused the server refused what was offered
  * @property {() => void} onReturn the page or the computer was away
@@ -41,7 +41,6 @@ import { Signaling } from "./signaling.js";
  * @property {CallEvents} events
  */
 
-const SPEAKING_EVERY_MS = 200;
 /** A WebSocket that comes back within this while media flows is nobody's business. */
 const UNNOTICED_MS = 2_000;
 
@@ -78,7 +77,6 @@ export class Call {
   #toldMuted = new Map();
   #options;
   #signaling;
-  #speakingTimer;
   #network;
 
   /** @param {CallOptions} options */
@@ -95,7 +93,6 @@ export class Call {
       options.events.onChange();
     });
     this.screen = new ScreenShare((stream) => this.#onScreen(stream));
-    this.#speakingTimer = setInterval(() => this.#listen(), SPEAKING_EVERY_MS);
     this.#network = new NetworkWatch({
       onChange: () => this.#networkChanged(),
       onReturn: () => this.#returned(),
@@ -190,6 +187,8 @@ export class Call {
     if (this.#joined) this.#lostAt = performance.now();
     this.#joined = false;
     this.retryAt = dueAt;
+    this.roster.clearSpeakers();
+    this.#options.events.onSpeaking();
     this.#options.events.onChange();
   }
 
@@ -203,6 +202,10 @@ export class Call {
     if (leaving) events.onPerson("left", leaving.name);
     const stranger = message.type === "room-state" && message.user_id !== this.roster.selfId;
     this.roster.apply(message);
+    if (message.type === "dominant-speaker" || message.type === "audio-levels") {
+      events.onSpeaking();
+      return;
+    }
     if (message.type === "room-state") this.#onRoomState(message, stranger);
     else if (message.type === "answer" && message.from === "sfu") await this.#peer?.handleAnswer(message.sdp);
     else if (message.type === "offer" && message.from === "sfu") await this.#peer?.handleOffer(message.sdp);
@@ -356,17 +359,7 @@ export class Call {
     return (await this.#peer?.getStats()) ?? null;
   }
 
-  #listen() {
-    const speaking = new Set();
-    for (const mid of this.playback.speaking()) {
-      const slot = this.roster.slots.get(mid);
-      if (slot?.user_id && slot.source === "microphone") speaking.add(slot.user_id);
-    }
-    this.#options.events.onSpeaking(speaking);
-  }
-
   #stop() {
-    clearInterval(this.#speakingTimer);
     this.#network.close();
     this.screen.stop();
     this.#disconnect();

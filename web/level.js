@@ -1,7 +1,13 @@
 /** What the level of a moment is made of. */
 const LEVEL_SAMPLES = 512;
 
-/** Loudness of one's own microphone, for the meter and for "you are muted". */
+/**
+ * @param {number} decibel of power, 0 for the loudest sound that there is (dBFS, dBov)
+ * @returns {number} 0 (silence) to 1 (as loud as it gets), on a scale that fits the ear
+ */
+export const loudness = (decibel) => Math.min(1, Math.max(0, (decibel + 60) / 55));
+
+/** Loudness of one's own microphone, for the meter and to find one that gives nothing. */
 export class LevelMeter {
   /** @type {AudioContext | null} */
   #context = null;
@@ -30,7 +36,7 @@ export class LevelMeter {
     this.#node.connect(this.#analyser);
   }
 
-  /** @returns {number} 0 (silence) to 1 (as loud as it gets), on a scale that fits the ear */
+  /** @returns {number} see loudness */
   read() {
     if (!this.#track || !this.#analyser || !this.#context) return 0;
     // Browsers start it suspended before the first click; asking again is harmless.
@@ -41,8 +47,7 @@ export class LevelMeter {
     else if (this.#silentSince !== null && this.#samples.some((sample) => sample !== 0)) this.#silentSince = null;
     const now = this.#samples.subarray(-LEVEL_SAMPLES);
     const power = now.reduce((sum, sample) => sum + sample * sample, 0) / LEVEL_SAMPLES;
-    const decibel = 10 * Math.log10(power + 1e-10);
-    return Math.min(1, Math.max(0, (decibel + 60) / 55));
+    return loudness(10 * Math.log10(power + 1e-10));
   }
 
   /**

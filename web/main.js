@@ -21,8 +21,9 @@ import { Prejoin } from "./ui/prejoin.js";
  *   #app[data-media=flows|none]   in the call
  *   #app[data-ending=left|replaced|room-full|server-full|invalid|refused|unsupported]   after it
  *   [data-participant=USER_ID][data-source=camera|screen]   a tile: [data-muted=true|false], [data-camera=on|off],
- *     [data-video=playing|none], [data-speaking=true|false], [data-online=true|false], [data-problem=none|codec], the
- *     name in .tile-name; the participant's own tiles have the class tile-local
+ *     [data-video=playing|none], [data-online=true|false], [data-problem=none|codec], the name in .tile-name;
+ *     on cameras [data-speaking=true|false]: is audible, [data-dominant=true|false]: has the floor; the participant's own
+ *     tiles have the class tile-local
  *   #new-call #code #enter-code   #name #join   #toggle-microphone #toggle-camera (aria-pressed: on)
  *   #share-screen (aria-pressed: shared) #copy-link #settings #leave   #again
  *   #show-statistics #statistics   in it [data-stats-transport] [data-stats-track="USER_ID/SOURCE"], in these

@@ -3,9 +3,6 @@
  * show.
  */
 
-/** A level (linear, 0 to 1) from which somebody counts as speaking: about -45 dBov. */
-const SPEAKING_LEVEL = 0.006;
-
 /**
  * @typedef {object} Playing
  * @property {HTMLAudioElement | HTMLVideoElement} element
@@ -61,16 +58,6 @@ export class Playback {
   async setSpeaker(deviceId) {
     this.#speakerId = deviceId;
     await Promise.all([...this.#playing.values()].map(({ element }) => this.#route(element)));
-  }
-
-  /** @returns {string[]} mids of the audio slots in which somebody speaks */
-  speaking() {
-    return [...this.#playing]
-      .filter(([, { element, receiver }]) => {
-        if (!(element instanceof HTMLAudioElement)) return false;
-        return receiver.getSynchronizationSources().some(({ audioLevel = 0 }) => audioLevel > SPEAKING_LEVEL);
-      })
-      .map(([mid]) => mid);
   }
 
   /** The connection is gone, and its receivers with it. */

@@ -57,6 +57,9 @@ export const CloseCode = Object.freeze({
 /** @typedef {{ type: "track-unpublished", user_id: string, track_id: string }} TrackUnpublished */
 /** @typedef {{ type: "track-muted", user_id: string, track_id: string, muted: boolean }} TrackMuted */
 /** @typedef {{ type: "slots", changes: SlotChange[] }} Slots */
+/** @typedef {{ type: "dominant-speaker", user_id: string | null }} DominantSpeaker */
+/** The level in dBov: -127 is silence, 0 as loud as it gets. @typedef {{ user_id: string, level: number }} AudioLevel */
+/** @typedef {{ type: "audio-levels", levels: AudioLevel[] }} AudioLevels */
 /** @typedef {{ type: "offer" | "answer", from: string, sdp: string }} Description */
 /**
  * The last two only where it is about a track: `codec-unsupported`.
@@ -65,8 +68,8 @@ export const CloseCode = Object.freeze({
  */
 
 /**
- * @typedef {RoomState | UserJoined | UserLeft | TrackPublished | TrackUnpublished | TrackMuted | Slots | Description
- *   | ErrorMessage} ServerMessage
+ * @typedef {RoomState | UserJoined | UserLeft | TrackPublished | TrackUnpublished | TrackMuted | Slots | DominantSpeaker
+ *   | AudioLevels | Description | ErrorMessage} ServerMessage
  */
 
 /** @typedef {{ type: "join", user_id: string, user_name: string, delivery: "slots" }} JoinRequest */
@@ -115,6 +118,9 @@ const isSlotChange = (value) =>
   (value.source === null || isSource(value.source)) &&
   isBoolean(value.muted);
 
+/** @param {unknown} value */
+const isAudioLevel = (value) => isObject(value) && isString(value.user_id) && typeof value.level === "number";
+
 /** @type {Record<string, (message: Record<string, unknown>) => boolean>} */
 const CHECKS = {
   "room-state": (m) =>
@@ -129,6 +135,8 @@ const CHECKS = {
   "track-unpublished": (m) => isString(m.user_id) && isString(m.track_id),
   "track-muted": (m) => isString(m.user_id) && isString(m.track_id) && isBoolean(m.muted),
   slots: (m) => Array.isArray(m.changes) && m.changes.every(isSlotChange),
+  "dominant-speaker": (m) => isStringOrNull(m.user_id),
+  "audio-levels": (m) => Array.isArray(m.levels) && m.levels.every(isAudioLevel),
   offer: (m) => isString(m.from) && isString(m.sdp),
   answer: (m) => isString(m.from) && isString(m.sdp),
   error: (m) =>

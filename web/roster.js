@@ -10,19 +10,24 @@
  * @property {Map<string, TrackInfo>} tracks by track_id
  */
 
-/** Who is in the room, what they publish and which slot carries it: the server's messages added up. */
+/** Who is in the room, what they publish, which slot carries it and who speaks: the server's messages added up. */
 export class Roster {
   selfId = "";
   /** @type {Map<string, Participant>} by user_id, in the order of arrival */
   participants = new Map();
   /** @type {Map<string, SlotChange>} by mid; free slots are not in it */
   slots = new Map();
+  /** user_id of who has the floor; stays so in silence. @type {string | null} */
+  dominant = null;
+  /** How loud those are who are audible now (dBov), by user_id; oneself may be among them. @type {Map<string, number>} */
+  levels = new Map();
   /** Tracks in a codec that this browser does not have: "user_id/track_id". @type {Set<string>} */
   #unsupported = new Set();
 
   /** @param {RoomState} state */
   reset(state) {
     this.selfId = state.user_id;
+    this.clearSpeakers();
     this.participants = new Map(
       state.participants.map((p) => [
         p.user_id,
@@ -40,6 +45,12 @@ export class Roster {
   clearSlots() {
     this.slots.clear();
     this.#unsupported.clear();
+  }
+
+  /** Nobody tells who speaks any more, or not yet. */
+  clearSpeakers() {
+    this.dominant = null;
+    this.levels.clear();
   }
 
   /** @param {ServerMessage} message any; those that do not concern the roster change nothing */
@@ -73,6 +84,12 @@ export class Roster {
         if (track) tracks?.set(message.track_id, { ...track, muted: message.muted });
         break;
       }
+      case "dominant-speaker":
+        this.dominant = message.user_id;
+        break;
+      case "audio-levels":
+        this.levels = new Map(message.levels.map(({ user_id, level }) => [user_id, level]));
+        break;
       case "slots":
         for (const change of message.changes) {
           if (change.user_id === null) this.slots.delete(change.mid);

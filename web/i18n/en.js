@@ -88,6 +88,7 @@ export const en = {
   "call.enlarge": "Show {name} large",
   "call.shrink": "Back to the grid",
   "call.muted": "microphone off",
+  "call.speaking": "speaking",
   "call.unsupported": "Your browser cannot show this picture",
   "call.share": "Send the link",
 

@@ -102,6 +102,7 @@ export const ru = {
   "call.enlarge": "Крупно: {name}",
   "call.shrink": "Вернуть сетку",
   "call.muted": "микрофон выключен",
+  "call.speaking": "говорит",
   "call.unsupported": "Ваш браузер не может показать это изображение",
   "call.share": "Отправить ссылку",
 

@@ -110,9 +110,12 @@ export class CallView {
     setText(this.#connection, "text", `connection.${connection}`);
   }
 
-  /** @param {Set<string>} userIds */
-  setSpeaking(userIds) {
-    this.#stage.setSpeaking(userIds);
+  /**
+   * @param {Map<string, number>} levels of those who are audible (dBov), by user_id
+   * @param {string | null} dominant user_id of who has the floor
+   */
+  setSpeaking(levels, dominant) {
+    this.#stage.setSpeaking(levels, dominant);
   }
 
   close() {

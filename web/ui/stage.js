@@ -58,9 +58,15 @@ export class Stage {
     this.#layout();
   }
 
-  /** @param {Set<string>} userIds */
-  setSpeaking(userIds) {
-    for (const tile of this.#tiles.values()) tile.setSpeaking(tile.model.isMain && userIds.has(tile.model.userId));
+  /**
+   * @param {Map<string, number>} levels of those who are audible (dBov), by user_id
+   * @param {string | null} dominant user_id of who has the floor
+   */
+  setSpeaking(levels, dominant) {
+    for (const tile of this.#tiles.values()) {
+      const { isMain, userId } = tile.model;
+      if (isMain) tile.setSpeaking(levels.get(userId) ?? null, userId === dominant);
+    }
   }
 
   /** @param {string} key */

@@ -1,4 +1,5 @@
 import { setText, t } from "../i18n/index.js";
+import { loudness } from "../level.js";
 import { h, setData } from "./dom.js";
 import { icon, setIcon } from "./icons.js";
 
@@ -24,17 +25,21 @@ const CROP_SIDES = 2.4; // a wide picture in a narrow tile: the face stands in t
 const CROP_ENDS = 1.6; // a tall picture in a wide tile: here it is the face that would go
 
 /**
- * DOM contract: `[data-participant][data-source][data-muted][data-camera]`, the name in `.tile-name`.
+ * DOM contract: `[data-participant][data-source][data-muted][data-camera][data-speaking][data-dominant]`, the name in
+ * `.tile-name`.
  */
 export class Tile {
   /** @type {TileModel} */
   model;
   /** It has the large place. */
   #enlarged = false;
+  /** It has the floor: its ring says so, and its label. */
+  #dominant = false;
   #avatar = h("span", { class: "avatar", "aria-hidden": "true" });
   #name = h("span", { class: "tile-name" });
   #what = h("span", { class: "tile-what" });
   #problem = h("p", { class: "tile-problem", t: "call.unsupported", hidden: true });
+  #level = h("span", { class: "tile-level", "aria-hidden": "true" }, h("span", {}), h("span", {}), h("span", {}));
   #enlargeIcon = icon("enlarge");
   #enlarge;
 
@@ -53,6 +58,7 @@ export class Tile {
       "div",
       { class: "tile-bar" },
       h("span", { class: "tile-muted" }, icon("microphone-off"), h("span", { class: "visually-hidden", t: "call.muted" })),
+      this.#level,
       this.#name,
       this.#what,
     );
@@ -102,9 +108,18 @@ export class Tile {
     setData(this.element, "fit", this.model.source === "screen" || tooMuch ? "contain" : "cover");
   }
 
-  /** @param {boolean} speaking */
-  setSpeaking(speaking) {
-    setData(this.element, "speaking", String(speaking && !this.model.muted));
+  /**
+   * @param {number | null} level how loud it is (dBov); null while it is silent
+   * @param {boolean} dominant it has the floor
+   */
+  setSpeaking(level, dominant) {
+    const audible = level !== null && !this.model.muted;
+    setData(this.element, "speaking", String(audible));
+    setData(this.element, "dominant", String(dominant));
+    this.#level.style.setProperty("--level", audible ? loudness(level).toFixed(2) : "0");
+    if (dominant === this.#dominant) return;
+    this.#dominant = dominant;
+    this.#label();
   }
 
   /** @param {HTMLVideoElement} video */
@@ -126,7 +141,9 @@ export class Tile {
     const kind = model.source === "screen" ? "call.screen" : model.isMain ? null : "call.camera.other";
     const what = [kind && `· ${t(kind)}`, model.isLocal && t("call.you")].filter(Boolean).join(" ");
     if (this.#what.textContent !== what) this.#what.textContent = what;
-    const label = [model.name, what, model.isMain && model.muted && t("call.muted")].filter(Boolean).join(", ");
+    const muted = model.isMain && model.muted;
+    const state = muted ? t("call.muted") : this.#dominant && t("call.speaking");
+    const label = [model.name, what, state].filter(Boolean).join(", ");
     if (this.element.getAttribute("aria-label") !== label) this.element.setAttribute("aria-label", label);
     const action = this.#enlarged ? "call.shrink" : "call.enlarge";
     setText(this.#enlarge, "label", action, { name: model.name });
