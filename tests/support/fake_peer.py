@@ -30,13 +30,9 @@ class FakeTrack:
     is_paused: bool = False
     levels: deque[int] = field(default_factory=deque)
 
-    @property
-    def kind(self) -> str:
-        return self.source.kind
-
-    @property
-    def key(self) -> str:
-        return f"{self.participant_id}/{self.id}"
+    def __post_init__(self) -> None:
+        self.kind = self.source.kind
+        self.key = f"{self.participant_id}/{self.id}"
 
     def pause(self) -> None:
         self.is_paused = True
