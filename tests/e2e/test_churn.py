@@ -64,7 +64,11 @@ async def test_a_hundred_join_and_leave_in_turns_and_leave_nothing_behind() -> N
             before = in_use(server)
             for _ in range(100 // AT_A_TIME):
                 await come_and_go(http, server.url, stayer)
-            await until(lambda: in_use(server) == before)
+            try:
+                await until(lambda: in_use(server) == before)
+            except TimeoutError:
+                assert in_use(server) == before  # says what is left
+                raise
         finally:
             await stayer.leave()
         await until(lambda: not server.registry.rooms)

@@ -25,10 +25,14 @@ if TYPE_CHECKING:
 _CACHED: Final = type(lru_cache(len))
 
 
+# Packets and reports, which come and go; what was read from descriptions, of which equal ones are shared or not.
+_VALUES: Final = ("zvonim_sfu.rtp.", "zvonim_sfu.media.sdp", "zvonim_sfu.media.codecs")
+
+
 def living_objects() -> Counter[str]:
-    """The server's objects that are alive in this process, by class; packets and reports, which come and go, aside."""
+    """The server's objects that are alive in this process, by class; values, which refer to none of them, aside."""
     for thing in gc.get_objects():
-        # What is kept on purpose, a bounded number of each: the latest messages to a whole room, clients' codecs.
+        # What is kept on purpose, a bounded number: the latest messages to a whole room.
         if isinstance(thing, _CACHED) and str(thing.__module__).startswith("zvonim_sfu."):
             thing.cache_clear()
     gc.collect()
@@ -36,7 +40,7 @@ def living_objects() -> Counter[str]:
     return Counter(
         kind.__name__
         for kind, module in kinds
-        if kind is RTCDtlsTransport or (module.startswith("zvonim_sfu.") and not module.startswith("zvonim_sfu.rtp."))
+        if kind is RTCDtlsTransport or (module.startswith("zvonim_sfu.") and not module.startswith(_VALUES))
     )
 
 
