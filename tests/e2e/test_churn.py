@@ -17,9 +17,9 @@ from tests.support.server import running_server
 
 RED, GREEN = (200, 30, 30), (30, 170, 30)
 AT_A_TIME: Final = 5
-# A participant has 0.12 MB: of the fifty that the test counts, 6 MB would stay if none were let go. The allocator's
-# own unrest is 2 MB.
-MEMORY_SLACK_BYTES: Final = 3 * 2**20
+# A participant has 0.3 MB: of the fifty that the test counts, 15 MB would stay if none were let go. The heap grows by
+# some 3.5 MB meanwhile, though no object stays: it does so for the first 220 guests or so, and no more after them.
+MEMORY_SLACK_BYTES: Final = 5 * 2**20
 
 
 def in_use(server: InProcess) -> dict[str, object]:

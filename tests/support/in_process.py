@@ -6,8 +6,7 @@ import gc
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiortc import RTCDtlsTransport
@@ -22,26 +21,26 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.rooms.registry import Registry
 
-_CACHED: Final = type(lru_cache(len))
-
-
-# Packets and reports, which come and go; what was read from descriptions, of which equal ones are shared or not.
-_VALUES: Final = ("zvonim_sfu.rtp.", "zvonim_sfu.media.sdp", "zvonim_sfu.media.codecs")
-
 
 def living_objects() -> Counter[str]:
-    """The server's objects that are alive in this process, by class; values, which refer to none of them, aside."""
-    for thing in gc.get_objects():
-        # What is kept on purpose, a bounded number: the latest messages to a whole room.
-        if isinstance(thing, _CACHED) and str(thing.__module__).startswith("zvonim_sfu."):
-            thing.cache_clear()
+    """The server's objects that are alive in this process, by class.
+
+    Packets and reports, which come and go, are left out, and so are values (messages, codecs): caches keep some, and
+    whoever has not let go of others is counted itself.
+    """
     gc.collect()
     kinds = ((type(thing), str(type(thing).__module__)) for thing in gc.get_objects())
     return Counter(
         kind.__name__
         for kind, module in kinds
-        if kind is RTCDtlsTransport or (module.startswith("zvonim_sfu.") and not module.startswith(_VALUES))
+        if kind is RTCDtlsTransport
+        or (module.startswith("zvonim_sfu.") and not module.startswith("zvonim_sfu.rtp.") and not _is_value(kind))
     )
+
+
+def _is_value(kind: type) -> bool:
+    parameters = getattr(kind, "__dataclass_params__", None)
+    return issubclass(kind, tuple) or (parameters is not None and parameters.frozen)
 
 
 @dataclass(frozen=True)
