@@ -297,7 +297,13 @@ async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
         await eventually(
             partial(counters, watcher), lambda now: now.is_received(), within=20, what="the picture is received"
         )
-        limit = (await counters(publisher)).sending("video")["limit"]
+        counted = await eventually(
+            partial(counters, publisher),
+            lambda now: any(row["kind"] == "video" for row in now.sent),
+            within=5,
+            what="the publisher counts what it sends",
+        )
+        limit = counted.sending("video")["limit"]
         await eventually(
             partial(rate, publisher, watcher),
             lambda now: now.bitrate >= 0.85 * limit,
