@@ -34,8 +34,9 @@ LIFTED: Final = {
     "limit_handshake_burst": 10_000,
     "limit_participants_per_room": 1000,
     "limit_empty_room_s": 1,
+    "limit_microphones_heard": 0,
 }
-"""What keeps one address from being a crowd; a generator is one."""
+"""What keeps one address from being a crowd; a generator is one. And all microphones are heard, as rivals have it."""
 
 
 def missing() -> str:
