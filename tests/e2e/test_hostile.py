@@ -49,6 +49,7 @@ BAD_MESSAGES = (
     '{"type": "no-such-thing"}',
     '{"type": "track-muted", "track_id": "camera-9", "muted": true}',
     '{"type": "track-muted", "track_id": "camera", "muted": "yes"}',
+    '{"type": "view", "tiles": [{"mid": "9", "width": -1, "height": 0}]}',
     '{"type": "ice-candidate", "candidate": {"candidate": 7}}',
     '{"type": "ice-candidate", "candidate": "candidate:1 1 udp 1 203.0.113.9 9 typ host"}',
     '{"type": "offer", "to": "nobody", "sdp": "v=0"}',

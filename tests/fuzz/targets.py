@@ -191,6 +191,7 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b'{"type":"join","user_id":"u","user_name":"n","delivery":"slots"}',
         b'{"type":"offer","data":{"sdp":"v=0","sources":{"0":"camera"}},"to":"all"}',
         b'{"type":"track-muted","track_id":"camera","muted":true}',
+        b'{"type":"view","tiles":[{"mid":"4","width":320,"height":180}],"wanted":[{"user_id":"u","track_id":"t"}]}',
     ],
 }
 """How the real thing begins, or is: where to start from."""

@@ -15,11 +15,15 @@ from zvonim_sfu.rooms.events import (
     Error,
     IceCandidate,
     IceServer,
+    LayersWanted,
     Offer,
     ParticipantInfo,
+    QualityDetail,
     RoomState,
     ServerMessage,
     SlotChange,
+    SlotQualities,
+    SlotQuality,
     Slots,
     TrackInfo,
     TrackMuted,
@@ -27,17 +31,24 @@ from zvonim_sfu.rooms.events import (
     TrackUnpublished,
     UserJoined,
     UserLeft,
+    WantedLayers,
 )
+from zvonim_sfu.rooms.quality import Reason
 from zvonim_sfu.signaling.messages import (
+    MAX_TILE_SIDE,
+    MAX_TILES,
     SERVER_MESSAGE,
     ClientAnswer,
     ClientCandidate,
     ClientMessage,
     ClientOffer,
+    ClientView,
     Join,
     Leave,
     MessageError,
     MuteTrack,
+    TileSize,
+    WantedTrack,
     parse_message,
     render,
 )
@@ -66,6 +77,24 @@ CLIENT_MESSAGES: list[tuple[dict[str, Any], ClientMessage]] = [
         {"type": "track-muted", "track_id": "camera", "muted": True},
         MuteTrack(type="track-muted", track_id="camera", muted=True),
     ),
+    (
+        {
+            "type": "view",
+            "tiles": [{"mid": "4", "width": 320, "height": 180}, {"mid": "5", "width": 0, "height": 0}],
+            "wanted": [
+                {"user_id": "u1", "track_id": "camera", "pinned": True},
+                {"user_id": "u2", "track_id": "screen"},
+            ],
+        },
+        ClientView(
+            type="view",
+            tiles=(TileSize(mid="4", width=320, height=180), TileSize(mid="5", width=0, height=0)),
+            wanted=(
+                WantedTrack(user_id="u1", track_id="camera", pinned=True),
+                WantedTrack(user_id="u2", track_id="a", pinned=False),
+            ),
+        ),
+    ),
     ({"type": "leave"}, Leave(type="leave")),
 ]
 
@@ -82,6 +111,13 @@ SERVER_MESSAGES: list[ServerMessage] = [
     TrackPublished("u1", "screen-audio", Source.SCREEN_AUDIO, True),
     TrackUnpublished("u1", "camera"),
     TrackMuted("u1", "camera", True),
+    SlotQualities(
+        (
+            SlotQuality("4", False, 1, 2, 640, 360, 640_000, Reason.LINK, QualityDetail(640_000, 1_200_000)),
+            SlotQuality("5", True, -1, -1, 0, 0, 0, Reason.HIDDEN, QualityDetail()),
+        )
+    ),
+    LayersWanted((WantedLayers("camera", ("q", "h"), 1), WantedLayers("screen", (), -1))),
     Slots((SlotChange("0", "u1", "camera", Source.CAMERA, False), SlotChange("1", None, None, None, False))),
     Offer("sfu", "u1", "v=0\r\n"),
     Answer("u2", "u1", "v=0\r\n"),
@@ -222,6 +258,19 @@ def test_an_unknown_type_is_told_apart(kind: str) -> None:
         ({"type": "track-muted", "track_id": "camera"}, "muted"),
         ({"type": "track-muted", "track_id": "camera", "muted": "yes"}, "muted"),
         ({"type": "track-muted", "track_id": "camera", "muted": 1}, "muted"),
+        ({"type": "view", "tiles": None}, "tiles"),
+        ({"type": "view", "tiles": [{"mid": "1", "width": 320}]}, "tiles"),
+        ({"type": "view", "tiles": [{"mid": "1", "width": -1, "height": 0}]}, "tiles"),
+        ({"type": "view", "tiles": [{"mid": "1", "width": 320.5, "height": 180}]}, "tiles"),
+        ({"type": "view", "tiles": [{"mid": "1", "width": MAX_TILE_SIDE + 1, "height": 180}]}, "tiles"),
+        ({"type": "view", "tiles": [{"mid": "1", "width": 1, "height": 1}] * 2}, "tiles"),
+        (
+            {"type": "view", "tiles": [{"mid": str(k), "width": 1, "height": 1} for k in range(MAX_TILES + 1)]},
+            "tiles",
+        ),
+        ({"type": "view", "wanted": [{"user_id": "u1"}]}, "wanted"),
+        ({"type": "view", "wanted": [{"user_id": "u1", "track_id": "x", "pinned": "no"}]}, "wanted"),
+        ({"type": "view", "wanted": [{"user_id": "u1", "track_id": "x"}] * 65}, "wanted"),
     ],
 )
 def test_a_wrong_field_is_named(fields: dict[str, Any], field: str) -> None:
@@ -271,7 +320,7 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=8,
 )
-types = st.sampled_from(["join", "offer", "answer", "ice-candidate", "track-muted", "leave", "error"]) | values
+types = st.sampled_from(["join", "offer", "answer", "ice-candidate", "track-muted", "view", "leave", "error"]) | values
 names = st.sampled_from(
     ["user_id", "user_name", "delivery", "to", "from", "sdp", "sources", "candidate", "track_id", "muted", "data"]
 ) | st.text()  # fmt: skip

@@ -90,7 +90,7 @@ async def test_names_are_as_in_the_rest_call(name: str) -> None:
 @pytest.mark.parametrize(
     ("kind", "fields"),
     [("offer", {"sdp": "camera"}), ("answer", {"sdp": "x"}), ("ice-candidate", {}),
-     ("track-muted", {"track_id": "camera", "muted": True})],
+     ("track-muted", {"track_id": "camera", "muted": True}), ("view", {})],
 )  # fmt: skip
 async def test_join_comes_first(kind: str, fields: dict[str, Any]) -> None:
     async with serving() as server:
@@ -182,6 +182,16 @@ async def test_muting_reaches_the_others_and_only_own_tracks_can_be_muted() -> N
             "type": "track-muted", "user_id": ann.id, "track_id": "camera", "muted": True,
         }  # fmt: skip
         assert await error_after(bob, "track-muted", track_id="camera", muted=False) == "unknown-track"
+
+
+@pytest.mark.asyncio
+async def test_only_who_has_slots_has_a_view() -> None:
+    async with serving() as server:
+        ann = await server.enter("Ann")
+        assert await error_after(ann, "view", tiles=[{"mid": "4", "width": 1, "height": 1}]) == "slots-required"
+        await ann.send("join", user_id=ann.id, delivery="slots")
+        await ann.send("view", tiles=[{"mid": "4", "width": 0, "height": 0}], wanted=[])
+        assert await error_after(ann, "track-muted", track_id="none", muted=True) == "unknown-track"
 
 
 @pytest.mark.asyncio

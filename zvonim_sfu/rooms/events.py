@@ -12,6 +12,7 @@ from typing import Annotated, Final, Literal, Protocol
 from pydantic import ConfigDict, Field, with_config
 
 from zvonim_sfu.media.source import Source
+from zvonim_sfu.rooms.quality import Reason
 
 # The server's own id on the wire. No participant gets it: theirs are longer.
 SFU_ID: Final = "sfu"
@@ -23,6 +24,7 @@ _OmitNone: Final = Field(exclude_if=lambda value: value is None)
 
 # JSON has no enumerations: a source arrives as its name.
 SourceName = Annotated[Source, Field(strict=False)]
+ReasonName = Annotated[Reason, Field(strict=False)]
 
 
 class CloseCode(IntEnum):
@@ -211,6 +213,69 @@ class AudioLevels:
 
 @with_config(_STRICT)
 @dataclass(frozen=True, slots=True)
+class QualityDetail:
+    """The figures of a reason, those that it has."""
+
+    available_bps: Annotated[int | None, _OmitNone] = None
+    """`link`: bit/s that the link holds for this picture."""
+    needed_bps: Annotated[int | None, _OmitNone] = None
+    """`link`: bit/s of the picture that the tile would show."""
+    width: Annotated[int | None, _OmitNone] = None
+    """`tile`: device pixels."""
+    height: Annotated[int | None, _OmitNone] = None
+    waiting_ms: Annotated[int | None, _OmitNone] = None
+    """`keyframe`: for how long already."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class SlotQuality:
+    """Which layers of its track a slot carries, and why no more."""
+
+    mid: str
+    paused: bool
+    """Whether nothing is sent; the layers are -1 then, and sizes and rate 0."""
+    spatial: int
+    temporal: int
+    width: int
+    height: int
+    bitrate: int
+    reason: ReasonName
+    detail: QualityDetail
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class SlotQualities:
+    """Slot mode: how good the pictures of some slots are from now on, and why."""
+
+    slots: tuple[SlotQuality, ...]
+    type: Literal["slot-quality"] = "slot-quality"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class WantedLayers:
+    """What somebody takes of a track now."""
+
+    track_id: str
+    rids: tuple[str, ...]
+    """Of simulcast."""
+    spatial: int
+    """The highest that anybody takes; -1 for nobody."""
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
+class LayersWanted:
+    """Slot mode: what is to be encoded of the client's own tracks from now on."""
+
+    tracks: tuple[WantedLayers, ...]
+    type: Literal["layers-wanted"] = "layers-wanted"
+
+
+@with_config(_STRICT)
+@dataclass(frozen=True, slots=True)
 class Offer:
     """A session description that wants an answer: the server's own, or another participant's."""
 
@@ -270,6 +335,8 @@ ServerMessage = (
     | Slots
     | DominantSpeaker
     | AudioLevels
+    | SlotQualities
+    | LayersWanted
     | Signal
     | Error
 )

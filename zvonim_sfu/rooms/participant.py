@@ -24,6 +24,7 @@ from zvonim_sfu.rooms.events import (
     UserJoined,
 )
 from zvonim_sfu.rooms.statistics import ParticipantStatistics
+from zvonim_sfu.rooms.view import EVERYTHING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.rooms.allocation import Claims, Published
     from zvonim_sfu.rooms.events import AudioLevels, Connection, DominantSpeaker, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.rooms.view import View
 
 # 192 bits.
 _SECRET_BYTES: Final = 24
@@ -59,6 +61,7 @@ class Participant:
         self._joined = False
         self._peer: Peer | None = None
         self._slot_mode = False
+        self._view = EVERYTHING
         self._tracks: dict[str, UpTrack] = {}
         self._assignment: dict[str, UpTrack | None] = {}
         self.lacks_slots = False
@@ -144,6 +147,7 @@ class Participant:
         if self._peer is not None and (slot_mode != self._slot_mode or self._peer.connection_state == "failed"):
             self.close_peer()
         self._slot_mode = slot_mode
+        self._view = EVERYTHING  # this may be another page, with other tiles
         self._require_peer()
         self.send(self._room.state_for(self))
         if self._room.dominant.user_id is not None:
@@ -176,6 +180,13 @@ class Participant:
             track.muted = muted
             self._room.broadcast(TrackMuted(self.user_id, track_id, muted), sender=self)
         return True
+
+    def set_view(self, view: View) -> bool:
+        """Note what is on the client's screen. False: it joined without slots, which tiles stand for."""
+        if self._slot_mode:
+            self._view = view
+            self._room.schedule_update(self)
+        return self._slot_mode
 
     # What the room wants
 

@@ -11,7 +11,7 @@ import re
 from functools import lru_cache
 from typing import Annotated, Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from zvonim_sfu.rooms.events import (
     AudioLevels,
@@ -32,6 +32,10 @@ _MAX_ID_LENGTH: Final = 256
 _MAX_NAME_LENGTH: Final = 1024
 _MAX_SDP_LENGTH: Final = 2**20
 _MAX_SOURCES: Final = 1024
+_MAX_MID_LENGTH: Final = 64
+MAX_TILES: Final = 64
+MAX_WANTED: Final = 64
+MAX_TILE_SIDE: Final = 16384
 
 # A type worth repeating in an error message; anything else could be a book.
 _TYPE_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
@@ -56,6 +60,7 @@ _write_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 
 Id = Annotated[str, Field(max_length=_MAX_ID_LENGTH)]
 Sdp = Annotated[str, Field(max_length=_MAX_SDP_LENGTH)]
+Pixels = Annotated[int, Field(ge=0, le=MAX_TILE_SIDE)]
 
 
 class MessageError(ValueError):
@@ -120,13 +125,49 @@ class MuteTrack(_ClientMessage):
     muted: bool
 
 
+class TileSize(BaseModel):
+    """How large a slot's picture is on the screen."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    mid: Annotated[str, Field(max_length=_MAX_MID_LENGTH)]
+    width: Pixels
+    height: Pixels
+
+
+class WantedTrack(BaseModel):
+    """A track of another participant that the client wants to see."""
+
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore")
+
+    user_id: Id
+    track_id: Id
+    pinned: bool = False
+
+
+def _each_once(tiles: tuple[TileSize, ...]) -> tuple[TileSize, ...]:
+    if len({tile.mid for tile in tiles}) < len(tiles):
+        msg = "a mid occurs twice"
+        raise ValueError(msg)
+    return tiles
+
+
+class ClientView(_ClientMessage):
+    """Says what is on the client's screen."""
+
+    type: Literal["view"]
+    # Not strict: JSON has lists only.
+    tiles: Annotated[tuple[TileSize, ...], Field(max_length=MAX_TILES, strict=False), AfterValidator(_each_once)] = ()
+    wanted: Annotated[tuple[WantedTrack, ...], Field(max_length=MAX_WANTED, strict=False)] = ()
+
+
 class Leave(_ClientMessage):
     """Leaves the room for good."""
 
     type: Literal["leave"]
 
 
-ClientMessage = Join | ClientOffer | ClientAnswer | ClientCandidate | MuteTrack | Leave
+ClientMessage = Join | ClientOffer | ClientAnswer | ClientCandidate | MuteTrack | ClientView | Leave
 
 _CLIENT_MESSAGE: Final[TypeAdapter[ClientMessage]] = TypeAdapter(Annotated[ClientMessage, Field(discriminator="type")])
 SERVER_MESSAGE: Final[TypeAdapter[ServerMessage]] = TypeAdapter(Annotated[ServerMessage, Field(discriminator="type")])

@@ -16,11 +16,13 @@ from zvonim_sfu.media.session import NegotiationError
 from zvonim_sfu.net.limiter import TokenBucket
 from zvonim_sfu.rooms.events import SFU_ID, Answer, CloseCode, Error, IceCandidate, Offer
 from zvonim_sfu.rooms.limits import clean_name
+from zvonim_sfu.rooms.view import Tile, View, Wish
 from zvonim_sfu.signaling.keys import LIMITS, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.messages import (
     ClientAnswer,
     ClientCandidate,
     ClientOffer,
+    ClientView,
     Join,
     Leave,
     MessageError,
@@ -321,6 +323,12 @@ class Session:
         if not self._participant.set_muted(message.track_id, muted=message.muted):
             raise RequestError("unknown-track", "This user publishes no track of that track_id.")
 
+    def _on_view(self, message: ClientView) -> None:
+        tiles = {tile.mid: Tile(tile.width, tile.height) for tile in message.tiles}
+        wishes = [Wish(wanted.user_id, wanted.track_id, wanted.pinned) for wanted in message.wanted]
+        if not self._participant.set_view(View(tiles, tuple(wishes))):
+            raise RequestError("slots-required", "Only a client that joined with delivery: slots has tiles.")
+
     def _on_leave(self, _message: Leave) -> None:
         self._participant.leave()
 
@@ -338,5 +346,6 @@ _HANDLERS: Final[Mapping[type[ClientMessage], Callable[[Session, Any], None]]] =
     ClientAnswer: Session._on_answer,
     ClientCandidate: Session._on_candidate,
     MuteTrack: Session._on_mute,
+    ClientView: Session._on_view,
     Leave: Session._on_leave,
 }
