@@ -83,7 +83,7 @@ CLIENT_MESSAGES: list[tuple[dict[str, Any], ClientMessage]] = [
             "tiles": [{"mid": "4", "width": 320, "height": 180}, {"mid": "5", "width": 0, "height": 0}],
             "wanted": [
                 {"user_id": "u1", "track_id": "camera", "pinned": True},
-                {"user_id": "u2", "track_id": "screen"},
+                {"user_id": "u2", "track_id": "a"},
             ],
         },
         ClientView(
