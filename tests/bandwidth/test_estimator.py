@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from tests.support.links import scenarios
 from tests.support.links.clock import Clock
 from tests.support.links.link import Link
-from tests.support.links.media import Adaptive, MediaFlow
+from tests.support.links.media import MediaFlow
+from tests.support.links.sources import Adaptive
 from zvonim_sfu.bandwidth.estimator import (
     MAX_BPS,
     MIN_BPS,

@@ -6,7 +6,8 @@ import pytest
 
 from tests.support.links.clock import Clock
 from tests.support.links.link import Link
-from tests.support.links.media import Adaptive, MediaFlow
+from tests.support.links.media import MediaFlow
+from tests.support.links.sources import Adaptive
 from zvonim_sfu.bandwidth.estimator import Estimator
 from zvonim_sfu.bandwidth.trace import Recorder, TraceError, replay
 

@@ -29,20 +29,30 @@ SCENARIOS: list[tuple[str, Callable[[], Run], Spans]] = [
     ("queue of 20 ms", lambda: scenarios.constant(2 * MBPS, queue_s=0.02), [(20, 60)]),
     ("5.1 variable capacity", scenarios.variable_capacity, [(10, 40), (40, 60), (60, 65), (65, 80), (80, 100)]),
     ("5.1 and jitter", lambda: scenarios.variable_capacity(0.03), [(10, 40), (40, 60), (60, 65), (65, 80), (80, 100)]),
-    ("5.2 the same for two", scenarios.variable_capacity_two, [(10, 25), (30, 50), (60, 85), (90, 100), (110, 125)]),
+    ("5.2 the same for two", scenarios.variable_capacity_two, [(10, 25), (30, 50), (55, 75), (80, 100), (105, 125)]),
+    ("5.3 congested feedback", lambda: scenarios.congested_feedback()[0], [(10, 20), (22, 40), (42, 60), (70, 100)]),
+    ("5.3 the other way", lambda: scenarios.congested_feedback()[1], [(10, 35), (37, 70), (80, 100)]),
+    ("5.4 three flows", lambda: scenarios.competing(3, 3.5 * MBPS), [(50, 120)]),
+    ("5.4 two flows", lambda: scenarios.competing(2, 2 * MBPS), [(30, 120)]),
+    ("5.5 round trips", scenarios.round_trip_fairness, [(50, 300)]),
+    ("5.6 long TCP", scenarios.long_tcp, [(15, 120)]),
+    ("5.6 and a queue of 1 s", lambda: scenarios.long_tcp(queue_s=1.0), [(15, 120)]),
+    (
+        "TCP from 20 to 80 s",
+        lambda: scenarios.long_tcp(start_s=20, stop_s=80, media_s=0),
+        [(25, 80), (80, 90), (90, 120)],
+    ),
+    ("5.7 short TCPs", scenarios.short_tcp, [(10, 300)]),
+    ("5.7, 100 to 1000 kB", lambda: scenarios.short_tcp(kilobytes=(100, 1000)), [(10, 300)]),
+    ("5.8 pause, 40 to 60 s", scenarios.pause_and_resume, [(10, 40), (45, 60), (60, 65), (65, 120)]),
     ("1.5 to 0.1 and back", lambda: scenarios.fall_and_return(100 * KBPS), [(10, 40), (50, 80), (80, 90), (90, 120)]),
     ("1.5 to 0.4 and back", lambda: scenarios.fall_and_return(400 * KBPS), [(10, 40), (50, 80), (80, 90), (90, 120)]),
-    ("5.3 no feedback for 10 s", scenarios.broken_way_back, [(10, 20), (20, 30), (30, 40), (40, 60)]),
-    ("5.4 two flows", lambda: scenarios.competing(2, 2 * MBPS), [(20, 150)]),
-    ("5.4 three flows", lambda: scenarios.competing(3, 3.5 * MBPS), [(40, 150)]),
-    ("5.5 round trips", scenarios.round_trip_fairness, [(50, 200)]),
-    ("5.6 long TCP, 20 to 80 s", scenarios.long_tcp, [(5, 20), (25, 80), (80, 90), (90, 120)]),
-    ("5.7 short TCPs", scenarios.short_tcp, [(10, 110)]),
-    ("5.8 pause, 40 to 60 s", scenarios.pause_and_resume, [(10, 40), (45, 60), (60, 65), (65, 120)]),
+    ("no feedback for 10 s", scenarios.broken_way_back, [(10, 20), (20, 30), (30, 40), (40, 60)]),
     *(
-        (f"layers, {bps / MBPS:g} Mbit/s", lambda bps=bps: scenarios.layers(bps), [(10.0, 60.0)])
+        (f"layers, {bps / MBPS:g} Mbit/s", lambda bps=bps: scenarios.layers((0, bps)), [(10.0, 60.0)])
         for bps in (300 * KBPS, 700 * KBPS, 1 * MBPS, 2 * MBPS, 20 * MBPS)
     ),
+    ("layers, down and up", scenarios.down_and_up, [(10, 30), (32, 60), (62, 90), (92, 120), (122, 130), (130, 150)]),
 ]
 
 

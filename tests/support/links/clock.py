@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import heapq
+from heapq import heappop, heappush
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ class Clock:
     def at(self, time: float, call: Callable[[], None]) -> None:
         """Have `call` called at `time` (s), at once if that has passed; ties in the order of asking."""
         self._count += 1
-        heapq.heappush(self._events, (max(time, self.now), self._count, call))
+        heappush(self._events, (time if time > self.now else self.now, self._count, call))
 
     def after(self, delay_s: float, call: Callable[[], None]) -> None:
         self.at(self.now + delay_s, call)
@@ -29,6 +29,6 @@ class Clock:
         """Let time pass."""
         events = self._events
         while events and events[0][0] <= until:
-            self.now, _, call = heapq.heappop(events)
+            self.now, _, call = heappop(events)
             call()
         self.now = until

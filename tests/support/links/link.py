@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from random import Random
 
@@ -43,9 +43,13 @@ class Link:
         # When the last packet will have left the queue, and the receiver's end.
         self._free_at = 0.0
         self._last_arrival = 0.0
+        # The capacity at that time, and until when it lasts.
+        self._rate = self._rates[0]
+        self._until = 0.0
         self.dropped = 0
-        self.delays: list[tuple[float, float]] = []
-        """When a packet was sent, and how long it waited (s), its own transmission included."""
+        # When each packet was sent, and how long it waited, its own transmission included.
+        self._sent_at: list[float] = []
+        self._waits: list[float] = []
 
     def capacity_at(self, time: float) -> float:
         return self._rates[bisect_right(self._starts, time) - 1]
@@ -55,28 +59,41 @@ class Link:
         edges = [start, *(step for step in self._starts if start < step < end), end]
         return sum(self.capacity_at(a) * (b - a) for a, b in pairwise(edges)) / (end - start)
 
+    def waits(self, start: float, end: float) -> list[float]:
+        """Return how long each packet waited that was sent in a span of time, in seconds."""
+        return self._waits[bisect_left(self._sent_at, start) : bisect_left(self._sent_at, end)]
+
     def send(self, size: int, now: float) -> float | None:
         """Send a packet of `size` bytes; returns when it comes to the far end, None if it never does."""
-        begin = max(self._free_at, now)
-        if begin - now > self._queue_s:
+        begin = self._free_at
+        if begin < now:
+            begin = now
+        elif begin - now > self._queue_s:
             self.dropped += 1
             return None
-        self._free_at = self._transmitted(size * 8, begin)
-        self.delays.append((now, self._free_at - now))
+        end = begin + size * 8 / self._rate if begin < self._until else self._until
+        if end >= self._until:
+            end = self._transmitted(size * 8, begin)
+        self._free_at = end
+        self._sent_at.append(now)
+        self._waits.append(end - now)
         if self._loss and self._random.random() < self._loss:
             return None
-        jitter_s = self._random.random() * self._jitter_s if self._jitter_s else 0.0
-        self._last_arrival = max(self._last_arrival, self._free_at + self.delay_s + jitter_s)
-        return self._last_arrival
+        arrival = end + self.delay_s
+        if self._jitter_s:
+            arrival = max(arrival + self._random.random() * self._jitter_s, self._last_arrival)
+            self._last_arrival = arrival
+        return arrival
 
     def _transmitted(self, bits: float, begin: float) -> float:
         """Return when so many bits have left, from `begin` on, through all changes of capacity."""
         index = bisect_right(self._starts, begin) - 1
         while True:
-            rate = self._rates[index]
+            self._rate = rate = self._rates[index]
+            self._until = self._starts[index + 1] if index + 1 < len(self._starts) else float("inf")
             end = begin + bits / rate if rate else float("inf")
-            if index + 1 == len(self._starts) or end <= self._starts[index + 1]:
+            if end <= self._until:
                 return end
-            bits -= rate * (self._starts[index + 1] - begin)
-            begin = self._starts[index + 1]
+            bits -= rate * (self._until - begin)
+            begin = self._until
             index += 1

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.links.clock import Clock
     from tests.support.links.link import Link
 
@@ -25,26 +27,30 @@ class TcpFlow:
         start_s: when it begins.
         stop_s: when it ends at the latest.
         size: in bytes; None for as much as there is time for.
+        on_end: called when all of it has been acknowledged.
     """
 
     def __init__(
-        self, clock: Clock, link: Link, *, start_s: float, stop_s: float = float("inf"), size: int | None = None
+        self,
+        clock: Clock,
+        link: Link,
+        *,
+        start_s: float,
+        stop_s: float = float("inf"),
+        size: int | None = None,
+        on_end: Callable[[], None] | None = None,
     ) -> None:
         self._clock = clock
         self._link = link
         self._stop_s = stop_s
         self._left = size
+        self._on_end = on_end
         self._window = INITIAL_WINDOW
         self._threshold = float("inf")
         self._in_flight = 0
         # Losses of packets sent before it belong to a window that was halved already.
         self._recovered_at = start_s
-        self.arrivals: list[tuple[float, int]] = []
         clock.at(start_s, self._send)
-
-    def rate(self, start: float, end: float) -> float:
-        """Return what came in a span of time, in bit/s."""
-        return sum(size for time, size in self.arrivals if start <= time < end) * 8 / (end - start)
 
     def _send(self) -> None:
         now = self._clock.now
@@ -58,17 +64,21 @@ class TcpFlow:
                 notice_s = min(2 * self._link.delay_s + 0.05, TIMEOUT_S)
                 self._clock.after(notice_s, lambda sent_at=now: self._lost(sent_at))  # type: ignore[misc]
             else:
-                self.arrivals.append((arrival, SEGMENT_BYTES))
                 self._clock.at(arrival + self._link.delay_s, self._acknowledged)
 
     def _acknowledged(self) -> None:
         self._in_flight -= 1
         self._window += 1.0 if self._window < self._threshold else 1.0 / self._window
-        self._send()
+        self._go_on()
 
     def _lost(self, sent_at: float) -> None:
         self._in_flight -= 1
         if sent_at >= self._recovered_at:
             self._recovered_at = self._clock.now
             self._threshold = self._window = max(self._window / 2, 2.0)
+        self._go_on()
+
+    def _go_on(self) -> None:
         self._send()
+        if not self._in_flight and self._left is not None and self._left <= 0 and self._on_end:
+            self._on_end()
