@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 
 from tests.net.kernels import COMPILED, sendmmsg
 from tests.net.links import PROFILES, rtp_header
-from tests.net.test_kernel_twins import EGRESSES, PLANS, Scene
+from tests.net.test_kernel_twins import EGRESSES, NAMES, PLANS, Operation, Scene
 from tests.net.test_receiving import Port
-from zvonim_sfu.rtp.packet import RtpError
+from zvonim_sfu.rtp.packet import Fields, RtpError
 from zvonim_sfu.rtp.packet_compiled import RtpPacket
 
 if TYPE_CHECKING:
@@ -43,6 +43,10 @@ class Chance(random.Random):
             data[-1] = self.randrange(8)
         return bytes(data)
 
+    def place(self) -> int:
+        """A place in a packet, or outside of it."""
+        return self.choice((-1, 0, 4, 98, 99, 998, 999, self.randrange(-2000, 5000), -(2**60), 2**60))
+
     def answer(self, count: int) -> int:
         """Answer a call of sendmmsg."""
         return -self.choice(ERRORS) if self.random() < 0.1 else self.randint(1, count)
@@ -54,18 +58,22 @@ def send(chance: Chance) -> None:
         scene = Scene(COMPILED, chance.choice(list(PROFILES)), ["127.0.0.1", "::1"] * (EGRESSES // 2) + ["::1"], stack)
         stack.enter_context(sendmmsg(chance.answer))
         for sequence in range(200):
-            name = chance.choice(("append", "forward", "forward", "flush", "session", "path", "replace", "burst"))
+            name = chance.choice((*NAMES, "burst"))
             data = chance.packet()
             if name == "burst":
                 for number in range(chance.randrange(80)):
-                    scene.batch.append(scene.egresses[0], rtp_header(number), data[: chance.choice((100, 1000))])
+                    tail = data[: chance.choice((100, 1000))]
+                    scene.batch.append(scene.egresses[number % 2], rtp_header(number), tail, chance.place())
                 continue
             for sender in scene.senders:
                 sender.plan = chance.choice(PLANS)
                 sender.sequence_offset = chance.randrange(-(2**40), 2**40)
                 sender.timestamp_offset = chance.randrange(-(2**40), 2**40)
             with contextlib.suppress(RtpError):
-                scene.do((name, chance.randrange(EGRESSES), data), sequence)
+                fields = Fields(chance.place(), chance.choice((7, 15)), 0x7FFE, chance.place(), 255)
+                offset, number_at = chance.randrange(-(2**40), 2**40), chance.place()
+                call = Operation(name, chance.randrange(EGRESSES), data, True, fields, number_at, offset)
+                scene.do(call, sequence)
 
 
 def receive(chance: Chance) -> None:

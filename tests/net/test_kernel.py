@@ -13,7 +13,7 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.kernel import PYTHON, Kernel, KernelError, load_kernel
 from zvonim_sfu.net.path import Path
 from zvonim_sfu.net.srtp import unprotect_rtp
-from zvonim_sfu.rtp.packet import ExtensionPlan, RtpPacket
+from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Fields, RtpPacket
 
 
 @pytest.fixture(params=KERNELS)
@@ -81,7 +81,7 @@ def test_a_batch_is_bounded(kernel: Kernel) -> None:
             sender.payload_type = 96
         fan_out = kernel.FanOut(batch)
         fan_out.replace(senders)
-        fan_out.forward(RtpPacket.parse(rtp_header(1)), 1)
+        fan_out.forward(RtpPacket.parse(rtp_header(1)), 1, False, NO_FIELDS)
         assert (egress.packets_sent, len(batch)) == (12, 2)
 
 
@@ -158,6 +158,39 @@ def test_a_path_of_no_ip_address_is_refused_or_drops() -> None:
         KERNELS["compiled"].Egress(path=Path(path.socket, ("no address", 9)))
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (NO_FIELDS, "010203040506"),
+        (Fields(1, 7, 0x7E, 2, 1), "0100ff040506"),
+        (Fields(1, 15, 0x7FFE, 3, 0), "0180 00fe0506".replace(" ", "")),
+        (Fields(4, 15, 5, 5, 4), "010203048002"),  # where they overlap, TL0PICIDX comes last
+        (Fields(5, 15, 5, 6, 4), "010203040506"),
+        (Fields(-2, 7, 5, -2, 4), "010203040506"),
+    ],
+)
+def test_a_fan_out_shifts_what_the_payload_numbers(kernel: Kernel, fields: Fields, expected: str) -> None:
+    incoming = RtpPacket.parse(
+        b"\x90\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\xbe\xde\x00\x01\x12\x80\xff\xff" + bytes(range(1, 7))
+    )
+    with link() as (path, receiver):
+        tx, rx = sessions()
+        sender = kernel.Sender(kernel.Egress(tx, path), 11)
+        sender.payload_type = 96
+        sender.plan = ExtensionPlan({1: 1}, descriptor=1)
+        sender.picture_id_offset, sender.tl0_offset, sender.frame_number_offset = 2, -2, 0x10003
+        batch = kernel.Batch()
+        fan_out = kernel.FanOut(batch)
+        fan_out.replace([sender])
+        fan_out.forward(incoming, 7, False, fields)
+        batch.flush()
+        plain = unprotect_rtp(rx, receiver.recv(2048))
+        assert plain is not None
+        assert plain[1] == 96  # the marker is the caller's
+        assert plain[12:20] == b"\xbe\xde\x00\x01\x12\x80\x00\x02"
+        assert plain[20:].hex() == expected
+
+
 def test_a_fan_out_sends_a_packet_under_each_senders_numbers(kernel: Kernel) -> None:
     incoming = RtpPacket.parse(
         b"\x90\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\xbe\xde\x00\x01\x10\xaa\x00\x00picture"
@@ -176,7 +209,7 @@ def test_a_fan_out_sends_a_packet_under_each_senders_numbers(kernel: Kernel) -> 
         batch = kernel.Batch()
         fan_out = kernel.FanOut(batch)
         fan_out.replace([one, two])
-        fan_out.forward(incoming, 7)
+        fan_out.forward(incoming, 7, incoming.marker, NO_FIELDS)
         batch.flush()
         assert unprotect_rtp(rx_one, receiver_one.recv(2048)) == (
             b"\x80\xe5\x00\x00\xff\xff\xff\xff\x00\x00\x00\x0bpicture"

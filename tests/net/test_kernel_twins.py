@@ -6,7 +6,8 @@ import contextlib
 import errno
 import socket
 import struct
-from typing import TYPE_CHECKING, Final
+import time
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import pytest
 from hypothesis import given, settings
@@ -15,9 +16,11 @@ from pylibsrtp import Policy
 
 from tests.net.kernels import COMPILED, KERNELS, sendmmsg
 from tests.net.links import PROFILES, link, rtp_header, session, sessions, waiting
+from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path
-from zvonim_sfu.rtp.packet import ExtensionPlan, RtpPacket
+from zvonim_sfu.net.srtp import unprotect_rtp
+from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Fields, RtpPacket
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -27,11 +30,28 @@ if TYPE_CHECKING:
 SO_NO_CHECK: Final = 11
 """linux/socket.h: no UDP checksum, for which the system refuses UDP_SEGMENT with EIO."""
 
-PLANS: Final = [ExtensionPlan({}), ExtensionPlan({1: 1, 2: 2}), ExtensionPlan({1: 2, 2: 1}), ExtensionPlan({1: 200})]
+PLANS: Final = [
+    ExtensionPlan({}),
+    ExtensionPlan({1: 1, 2: 2}, descriptor=2),
+    ExtensionPlan({1: 2, 2: 1}, transport_wide=5),
+    ExtensionPlan({1: 200}, transport_wide=3, descriptor=1),
+]
 EGRESSES: Final = 5
 SENDERS: Final = 6
+HISTORY: Final = 8
+"""Packets that are kept, so that numbers go round."""
 
-Operation = tuple[str, int, bytes]
+
+class Operation(NamedTuple):
+    """A call, the number of its egress or sender, and its packet."""
+
+    name: str
+    number: int
+    data: bytes
+    marker: bool = False
+    fields: Fields = NO_FIELDS
+    number_at: int = -1
+    offset: int = 0
 
 
 @st.composite
@@ -46,17 +66,38 @@ def packets(draw: st.DrawFn) -> bytes:
         draw(st.sampled_from((0, 1, 0xFFFFFFFF))),
         1,
     )
-    extension = draw(st.sampled_from((b"", b"\xbe\xde\x00\x01\x10\xaa\x20\xbb", b"\x10\x00\x00\x01\x01\x02xy")))
+    extension = draw(
+        st.sampled_from(
+            (
+                b"",
+                b"\xbe\xde\x00\x01\x10\xaa\x20\xbb",
+                b"\x10\x00\x00\x01\x01\x02xy",
+                b"\xbe\xde\x00\x02\x10\xaa\x23\x80\xff\xfe\x01\x00",
+                b"\xbe\xde\x00\x01\x12\x40\x12\x34",
+            )
+        )
+    )
     size = draw(st.sampled_from((0, 1, 700, 700, 700, 1100, 1100, 1300, 1339, 1344)) | st.integers(0, 2047))
     first = header[0] | (0x10 if extension else 0)
     return bytes([first]) + header[1:] + bytes(4 * csrcs) + extension + bytes(size)
 
 
+PLACES: Final = st.sampled_from((-1, 0, 1, 698, 699, 700)) | st.integers(-3, 1400)
+OFFSETS: Final = st.sampled_from((0, 0, 1, -1, 0x7F, 0x7FFF, 0xFFFF)) | st.integers(-(2**40), 2**40)
+FIELDS: Final = st.just(NO_FIELDS) | st.builds(
+    Fields, PLACES, st.sampled_from((7, 15, 8)), st.integers(0, 0x7FFF), PLACES, st.integers(0, 255)
+)
+NAMES: Final = ("append", "forward", "forward", "forward", "shift", "flush", "session", "path", "history", "replace")
+
+
 @st.composite
 def operations(draw: st.DrawFn) -> Operation:
-    """A call, the number of its egress or sender, and its packet."""
-    name = draw(st.sampled_from(("append", "forward", "forward", "forward", "flush", "session", "path", "replace")))
-    return name, draw(st.integers(0, EGRESSES - 1)), draw(packets()) if name in {"append", "forward"} else b""
+    """Any of them."""
+    name = draw(st.sampled_from(NAMES))
+    data = draw(packets()) if name in {"append", "forward"} else b""
+    return Operation(
+        name, draw(st.integers(0, EGRESSES - 1)), data, draw(st.booleans()), draw(FIELDS), draw(PLACES), draw(OFFSETS)
+    )
 
 
 class Scene:
@@ -70,6 +111,11 @@ class Scene:
         # The last one has another address of the first one's socket that nobody can send to.
         self.paths[-1] = Path(self.paths[0].socket, (hosts[0], 0, 0, 0) if ":" in hosts[0] else (hosts[0], 0))
         self.egresses = [kernel.Egress(*both) for both in zip(self.sessions, self.paths, strict=True)]
+        self.histories = [SendHistory(HISTORY) for _ in self.egresses]
+        for egress, history in zip(self.egresses[1:], self.histories[1:], strict=True):
+            egress.history = history
+            history.counter[0] = 0xFFFE
+        self.began = time.monotonic()
         self.batch = kernel.Batch(16)
         self.senders = [kernel.Sender(self.egresses[number % EGRESSES], 100 + number) for number in range(SENDERS)]
         for number, sender in enumerate(self.senders):
@@ -82,13 +128,19 @@ class Scene:
         self.received: list[list[bytes]] = [[] for _ in links]
 
     def do(self, operation: Operation, sequence: int) -> None:
-        name, number, data = operation
+        name, number, data, marker, fields, number_at, offset = operation
         egress = self.egresses[number]
         match name:
             case "append":
-                self.batch.append(egress, data[:12], data[12:])
+                at = 12 if offset % 2 else 14  # a header may be of any size
+                self.batch.append(egress, data[:at], data[at:], number_at)
             case "forward":
-                self.fan_out.forward(RtpPacket.parse(data), sequence)
+                self.fan_out.forward(RtpPacket.parse(data), sequence, marker, fields)
+            case "shift":
+                sender = self.senders[number]
+                sender.picture_id_offset, sender.tl0_offset, sender.frame_number_offset = offset, offset // 3, number_at
+            case "history":
+                egress.history = None if egress.history is not None else self.histories[number]
             case "session":
                 egress.session = None if egress.session is not None else self.sessions[number]
             case "path":
@@ -104,8 +156,15 @@ class Scene:
         return (
             [(egress.packets_sent, egress.bytes_sent, egress.drops) for egress in self.egresses],
             [(s.packets, s.octets, s.last_sequence, s.last_timestamp, s.floor) for s in self.senders],
+            [(history.next_number, list(history.sizes)) for history in self.histories],
             len(self.batch),
         )
+
+    def check_times(self) -> None:
+        """What was noted was sent meanwhile."""
+        now = time.monotonic()
+        for history in self.histories:
+            assert all(at == 0 or self.began <= at <= now for at in history.sent_at)
 
 
 @pytest.mark.parametrize("hosts", [("127.0.0.1",) * EGRESSES, ("::1", "127.0.0.1", "::1", "127.0.0.1", "::1")])
@@ -114,13 +173,15 @@ class Scene:
 def test_the_same_calls_send_the_same_bytes(hosts: tuple[str, ...], profile: str, calls: list[Operation]) -> None:
     with contextlib.ExitStack() as stack:
         one, other = (Scene(kernel, profile, hosts, stack) for kernel in KERNELS.values())
-        for sequence, call in enumerate([*calls, ("flush", 0, b"")]):
+        for sequence, call in enumerate([*calls, Operation("flush", 0, b"")]):
             one.do(call, sequence + 65_500)
             other.do(call, sequence + 65_500)
             assert one.state() == other.state()
         assert one.received == other.received
         sent = sum(egress.packets_sent for egress in one.egresses)
         assert sent == sum(len(datagrams) for datagrams in one.received)
+        one.check_times()
+        other.check_times()
 
 
 def burst(sizes: Sequence[int], egresses: int = 1) -> Callable[[Kernel], tuple[list[list[bytes]], list[object]]]:
@@ -193,6 +254,23 @@ def test_what_the_system_refuses_is_counted_for_each_packet(error: int, reason: 
         received, counters = burst([300, 300, 300, 1100], egresses=2)(COMPILED)
     assert received == [[], []]
     assert counters == [(0, {reason: 4})] * 2
+
+
+def test_what_the_system_refuses_keeps_its_number_and_the_rest_has_none() -> None:
+    with link() as (path, receiver):
+        tx, rx = sessions()
+        egress = COMPILED.Egress(tx, path)
+        egress.history = history = SendHistory(8)
+        batch = COMPILED.Batch()
+        answers = [-errno.EAGAIN]
+        with sendmmsg(lambda count: answers.pop() if answers else count):
+            for number, size in enumerate((100, 200, 2000, 300)):
+                batch.append(egress, rtp_header(number), bytes(size), 4)
+            batch.flush()
+        assert egress.drops == {DropReason.SOCKET_FULL: 1, DropReason.TOO_LONG: 1}
+        assert (history.next_number, list(history.sizes[:4])) == (3, [128, 228, 328, 0])
+        received = [unprotect_rtp(rx, data) for data in waiting(receiver)]
+        assert [data and data[16:18] for data in received] == [b"\0\1", b"\0\2"]
 
 
 def test_one_refused_message_costs_no_other() -> None:

@@ -234,6 +234,40 @@ class TestTail:
         packet = RtpPacket.parse(rtp(extension_block=extension_block))
         assert packet.tail(ExtensionPlan(mapping)).data == expected + PAYLOAD
 
+    @pytest.mark.parametrize(
+        ("extension_block", "mapping", "number", "expected"),
+        [
+            (b"", {}, 3, one_byte_block((3, b"\0\0"))),
+            (b"", {}, 15, two_byte_block((15, b"\0\0"))),
+            (one_byte_block((1, b"a")), {1: 1}, 3, one_byte_block((1, b"a"), (3, b"\0\0"))),
+            (one_byte_block((3, b"\1\2")), {}, 3, one_byte_block((3, b"\0\0"))),
+            (two_byte_block((1, bytes(17))), {1: 1}, 3, two_byte_block((1, bytes(17)), (3, b"\0\0"))),
+        ],
+    )
+    def test_a_transport_wide_number_gets_its_place(
+        self, extension_block: bytes, mapping: dict[int, int], number: int, expected: bytes
+    ) -> None:
+        packet = RtpPacket.parse(rtp(extension_block=extension_block, csrcs=(9,)))
+        tail = packet.tail(ExtensionPlan(mapping, transport_wide=number))
+        assert (tail.first_byte, tail.data[4:]) == (0x91, expected + PAYLOAD)
+        written = bytearray(tail.data)
+        written[tail.number_at : tail.number_at + 2] = b"\xab\xcd"
+        assert RtpPacket.parse(bytes((tail.first_byte, *bytes(11))) + written).extension(number) == b"\xab\xcd"
+
+    @pytest.mark.parametrize("transport_wide", [0, 3])
+    @pytest.mark.parametrize("mapping", [{1: 1, 2: 2}, {1: 1, 2: 5}, {2: 200}])
+    def test_the_frame_number_is_found(self, mapping: dict[int, int], transport_wide: int) -> None:
+        extension_block = one_byte_block((1, b"a"), (2, b"\x80\x12\x34"))
+        packet = RtpPacket.parse(rtp(extension_block=extension_block, csrcs=(7,)))
+        tail = packet.tail(ExtensionPlan(mapping, transport_wide=transport_wide, descriptor=2))
+        assert tail.data[tail.frame_number_at : tail.frame_number_at + 2] == b"\x12\x34"
+
+    @pytest.mark.parametrize("mapping", [{1: 1}, {1: 1, 2: 2}, {1: 5, 2: 2}])
+    def test_half_a_descriptor_has_no_frame_number(self, mapping: dict[int, int]) -> None:
+        packet = RtpPacket.parse(rtp(extension_block=one_byte_block((1, b"a"), (2, b"\x80\x12"))))
+        assert packet.tail(ExtensionPlan(mapping, descriptor=2)).frame_number_at == -1
+        assert packet.tail(ExtensionPlan(mapping)).frame_number_at == -1
+
     def test_is_made_once_for_each_numbering(self) -> None:
         packet = RtpPacket.parse(rtp(extension_block=one_byte_block((1, b"a"))))
         assert packet.tail(ExtensionPlan({1: 2})) is packet.tail(ExtensionPlan({1: 2}))
@@ -278,7 +312,9 @@ class TestExtensionPlan:
         assert hash(ExtensionPlan({1: 2})) == hash(ExtensionPlan({1: 2}))
         assert ExtensionPlan({1: 2}) != ExtensionPlan({2: 1})
         assert ExtensionPlan({}) != {}
-        assert repr(ExtensionPlan({3: 4, 1: 2})) == "ExtensionPlan({1: 2, 3: 4})"
+        plan = ExtensionPlan({3: 4, 1: 2}, transport_wide=5, descriptor=3)
+        assert repr(plan) == "ExtensionPlan({1: 2, 3: 4}, transport_wide=5, descriptor=3)"
+        assert plan not in (ExtensionPlan({3: 4, 1: 2}, transport_wide=5), ExtensionPlan({3: 4, 1: 2}, descriptor=3))
 
     @pytest.mark.parametrize("mapping", [{0: 1}, {1: 0}, {256: 1}, {1: 256}, {-1: 1}, {1: 3, 2: 3}])
     def test_refuses_numbers_that_cannot_be(self, mapping: dict[int, int]) -> None:

@@ -44,13 +44,14 @@ def packets(draw: st.DrawFn) -> bytes:
     return data[: draw(st.integers(0, len(data)) | st.just(len(data)))]
 
 
-def read(packet_class: type[RtpPacket], data: bytes, mapping: dict[int, int]) -> object:
+def read(packet_class: type[RtpPacket], data: bytes, mapping: dict[int, int], extra: tuple[int, int]) -> object:
     """All that can be asked of a packet."""
+    transport_wide, descriptor = extra
     try:
         packet = packet_class.parse(data)
     except RtpError as error:
         return str(error)
-    plan = ExtensionPlan(mapping)
+    plan = ExtensionPlan(mapping, transport_wide=transport_wide, descriptor=descriptor)
     values: list[Any] = [
         packet.data,
         packet.marker,
@@ -63,18 +64,20 @@ def read(packet_class: type[RtpPacket], data: bytes, mapping: dict[int, int]) ->
         packet.extensions(),
         [packet.extension(number) for number in range(260)],
         packet.tail(plan),
-        packet.tail(ExtensionPlan({number: number for number in range(1, 256)})),
+        packet.tail(ExtensionPlan({number: number for number in range(1, 256)}, descriptor=descriptor)),
     ]
-    assert packet.tail(plan) is packet.tail(ExtensionPlan(mapping))
+    again = ExtensionPlan(mapping, transport_wide=transport_wide, descriptor=descriptor)
+    assert packet.tail(plan) is packet.tail(again)
     packet.forget_tails()
     assert packet.tail(plan) == values[-2]
     return values
 
 
 @settings(max_examples=1000)
-@given(packets() | st.binary(max_size=40), plans)
-def test_the_same_bytes_are_the_same_packet(data: bytes, mapping: dict[int, int]) -> None:
-    assert read(packet_compiled.RtpPacket, data, mapping) == read(RtpPacket, data, mapping)
+@given(packets() | st.binary(max_size=40), plans, st.tuples(st.integers(0, 255), st.integers(0, 16)))
+def test_the_same_bytes_are_the_same_packet(data: bytes, mapping: dict[int, int], extra: tuple[int, int]) -> None:
+    mapping = {number: number_out for number, number_out in mapping.items() if number_out != extra[0]}
+    assert read(packet_compiled.RtpPacket, data, mapping, extra) == read(RtpPacket, data, mapping, extra)
 
 
 @pytest.mark.parametrize("size", [1020, 1024, 1028])
@@ -84,8 +87,8 @@ def test_a_block_of_the_largest_size_can_grow(size: int) -> None:
     block = elements + bytes(size - len(elements))
     data = b"\x90\x60" + bytes(10) + struct.pack("!HH", 0xBEDE, size // 4) + block + b"payload"
     mapping = {number: 200 + number for number in range(1, 14)}
-    compiled = read(packet_compiled.RtpPacket, data, mapping)
-    assert compiled == read(RtpPacket, data, mapping)
+    compiled = read(packet_compiled.RtpPacket, data, mapping, (14, 13))
+    assert compiled == read(RtpPacket, data, mapping, (14, 13))
     assert isinstance(compiled, str) == (size > 1024)
 
 

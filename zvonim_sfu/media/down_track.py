@@ -14,7 +14,8 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.media.codecs import find_receiver, repair_types
-from zvonim_sfu.rtp.packet import ExtensionPlan
+from zvonim_sfu.net.sending import shift_fields
+from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.rtx import wrap
@@ -246,14 +247,15 @@ class DownTrack:
             sender.last_sequence = sequence_out
             sender.last_timestamp = timestamp
         header, tail = self._rewrite(packet, sequence_out, timestamp)
-        self._batch.append(sender.egress, header, tail.data)
+        self._batch.append(sender.egress, header, tail.data, tail.number_at)
         sender.packets += 1
         sender.octets += len(packet.data) - packet.payload_offset
 
     def _rewrite(self, packet: RtpPacket, sequence_out: int, timestamp: int) -> tuple[bytes, Tail]:
         """Return what a packet of the up track is here: its fixed header, and what follows it."""
         sender = self._sender
-        tail = packet.tail(sender.plan)
+        octets = len(packet.data) - packet.payload_offset
+        tail = shift_fields(packet.tail(sender.plan), octets, NO_FIELDS, sender)
         second_byte = packet.marker << 7 | sender.payload_type
         return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, self.ssrc), tail
 
@@ -299,7 +301,7 @@ class DownTrack:
                 payload_type=self._rtx_payload_type,
                 sequence_number=self._rtx_sequence,
             )
-        self._batch.append(self._sender.egress, header, data)
+        self._batch.append(self._sender.egress, header, data, tail.number_at)
 
     def _enter(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
         """Continue the numbers of this track with a source that comes in with these packets.

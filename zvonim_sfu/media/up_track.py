@@ -13,7 +13,7 @@ from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.totals import ReceivedCounters
 from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.history import PacketHistory
-from zvonim_sfu.rtp.packet import RtpError, RtpPacket
+from zvonim_sfu.rtp.packet import NO_FIELDS, RtpError, RtpPacket
 from zvonim_sfu.rtp.rtx import unwrap
 
 if TYPE_CHECKING:
@@ -316,7 +316,7 @@ class UpTrack:
             self._sort_receivers(layer)
         receivers = self._receivers
         if sequence >= self._fan_out.floor:
-            self._fan_out.forward(packet, sequence)
+            self._fan_out.forward(packet, sequence, packet.marker, NO_FIELDS)
             receivers = self._unsteady
         for receiver in receivers:
             receiver.forward(packet, layer, sequence, now, keyframe=keyframe)

@@ -1,11 +1,15 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, initializedcheck=False
 """The packet kernel, compiled: the step from one packet to its receivers. Its twin, sending.py, documents it."""
 
+from zvonim_sfu.rtp.packet import NO_FIELDS as _NO_FIELDS
 from zvonim_sfu.rtp.packet import ExtensionPlan
 
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zvonim_sfu.net.sending_compiled cimport Batch, Egress, Entry
+from zvonim_sfu.net.sending_compiled cimport Batch, Egress, Entry, write16
+
+cdef object NO_FIELDS = _NO_FIELDS
 
 
 cdef class Sender:
@@ -15,6 +19,9 @@ cdef class Sender:
     cdef public int payload_type
     cdef public int64_t sequence_offset
     cdef public int64_t timestamp_offset
+    cdef public int64_t picture_id_offset
+    cdef public int64_t tl0_offset
+    cdef public int64_t frame_number_offset
     cdef public int64_t floor
     cdef public int64_t last_sequence
     cdef public int64_t last_timestamp
@@ -26,6 +33,22 @@ cdef class Sender:
         self.ssrc = ssrc
         self.plan = ExtensionPlan({})
         self.payload_type = -1
+
+
+cdef struct Packet:
+    # What a packet has for all its receivers, and for those of one plan.
+    uint8_t first_byte
+    uint8_t marker
+    uint32_t timestamp
+    int64_t sequence
+    uint64_t octets  # of payload and padding
+    Py_ssize_t number_at
+    Py_ssize_t frame_number_at
+    Py_ssize_t picture_id_at  # in the payload, as the next; -1 for none
+    Py_ssize_t tl0_at
+    bint is_wide
+    int64_t picture_id
+    int64_t tl0
 
 
 cdef class FanOut:
@@ -53,44 +76,78 @@ cdef class FanOut:
             self._groups.append((plan, end))
         self.floor = floor
 
-    def forward(self, packet, int64_t sequence):
-        cdef uint8_t marker = 0x80 if packet.marker else 0
-        cdef uint32_t timestamp = packet.timestamp
-        cdef uint64_t octets = len(packet.data) - packet.payload_offset
+    def forward(self, packet, int64_t sequence, bint marker, fields):
+        cdef Packet shared
         cdef Py_ssize_t i = 0, end
-        cdef uint8_t first_byte
+        cdef Sender sender
         cdef bytes tail
+        shared.marker = 0x80 if marker else 0
+        shared.timestamp = packet.timestamp
+        shared.sequence = sequence
+        shared.octets = len(packet.data) - packet.payload_offset
+        shared.picture_id_at = shared.tl0_at = -1
+        if fields is not NO_FIELDS:
+            _read_fields(&shared, fields)
         for plan, end in self._groups:
-            first_byte, tail = packet.tail(plan)
+            shared.first_byte, tail, shared.number_at, shared.frame_number_at = packet.tail(plan)
             while i < end:
-                self._append(<Sender>self._senders[i], first_byte, marker, timestamp, sequence, tail)
-                (<Sender>self._senders[i]).octets += octets
+                self._append(<Sender>self._senders[i], &shared, tail)
                 i += 1
 
-    cdef int _append(
-        self, Sender sender, uint8_t first_byte, uint8_t marker, uint32_t timestamp, int64_t sequence, bytes tail
-    ) except -1:
+    cdef int _append(self, Sender sender, Packet *packet, bytes tail) except -1:
         cdef Entry *entry
-        cdef int64_t sequence_out = sequence + sender.sequence_offset
-        cdef uint32_t timestamp_out = <uint32_t>(timestamp + sender.timestamp_offset)
+        cdef int64_t sequence_out = packet.sequence + sender.sequence_offset
+        cdef uint32_t timestamp_out = <uint32_t>(packet.timestamp + sender.timestamp_offset)
         if sequence_out > sender.last_sequence:
             sender.last_sequence = sequence_out
             sender.last_timestamp = timestamp_out
         sender.packets += 1
+        sender.octets += packet.octets
         entry = self._batch.push(sender.egress, tail)
-        entry.header[0] = first_byte
-        entry.header[1] = marker | <uint8_t>sender.payload_type
-        _write16(&entry.header[2], <uint16_t>sequence_out)
+        entry.header[0] = packet.first_byte
+        entry.header[1] = packet.marker | <uint8_t>sender.payload_type
+        write16(&entry.header[2], <uint16_t>sequence_out)
         _write32(&entry.header[4], timestamp_out)
         _write32(&entry.header[8], sender.ssrc)
+        if 0 <= packet.number_at <= PyBytes_GET_SIZE(tail) - 2:
+            entry.number_at = packet.number_at
+        if sender.picture_id_offset or sender.tl0_offset or sender.frame_number_offset:
+            self._shift_fields(entry, sender, packet, tail)
         return self._batch.push_end()
 
+    cdef void _shift_fields(self, Entry *entry, Sender sender, Packet *packet, bytes tail) noexcept:
+        cdef Py_ssize_t payload = PyBytes_GET_SIZE(tail) - <Py_ssize_t>packet.octets
+        cdef const uint8_t *at
+        cdef int64_t value
+        if sender.picture_id_offset and packet.picture_id_at >= 0:
+            value = packet.picture_id + sender.picture_id_offset
+            if packet.is_wide:
+                value = 0x8000 | value & 0x7FFF
+            else:
+                value &= 0x7F
+            self._batch.patch(entry, payload + packet.picture_id_at, <uint16_t>value, packet.is_wide)
+        if sender.tl0_offset and packet.tl0_at >= 0:
+            value = packet.tl0 + sender.tl0_offset & 0xFF
+            self._batch.patch(entry, payload + packet.tl0_at, <uint16_t>value, False)
+        if sender.frame_number_offset and 0 <= packet.frame_number_at <= payload - 2:
+            at = <const uint8_t *>PyBytes_AS_STRING(tail) + packet.frame_number_at
+            value = (at[0] << 8 | at[1]) + sender.frame_number_offset
+            self._batch.patch(entry, packet.frame_number_at, <uint16_t>value, True)
 
-cdef inline void _write16(uint8_t *at, uint16_t value) noexcept:
-    at[0] = value >> 8
-    at[1] = value & 0xFF
+
+cdef int _read_fields(Packet *packet, fields) except -1:
+    # Places outside of the payload are not taken over.
+    cdef Py_ssize_t picture_id_at, tl0_at
+    cdef int bits
+    picture_id_at, bits, packet.picture_id, tl0_at, packet.tl0 = fields
+    packet.is_wide = bits == 15
+    if bits in (7, 15) and 0 <= picture_id_at <= <Py_ssize_t>packet.octets - (2 if bits == 15 else 1):
+        packet.picture_id_at = picture_id_at
+    if 0 <= tl0_at < <Py_ssize_t>packet.octets:
+        packet.tl0_at = tl0_at
+    return 0
 
 
 cdef inline void _write32(uint8_t *at, uint32_t value) noexcept:
-    _write16(at, value >> 16)
-    _write16(at + 2, value & 0xFFFF)
+    write16(at, value >> 16)
+    write16(at + 2, value & 0xFFFF)

@@ -2,10 +2,15 @@
 
 The twin of sending_compiled.pyx, which does the same with the same bytes as result, and is chosen where it was compiled
 (net.kernel). Where the two differ is in system calls: here each packet is sent by one.
+
+Transport-wide numbers are given while packets are protected, in that order, which is the order on the wire. A packet
+that cannot be protected or has no way takes none. One that the system refuses keeps its number: it is within the
+protected bytes, others may have followed it, and the client tells that it is lost, as it is.
 """
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from struct import Struct
 from typing import TYPE_CHECKING, Final
@@ -13,14 +18,15 @@ from typing import TYPE_CHECKING, Final
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path, send
 from zvonim_sfu.net.srtp import protect_rtp
-from zvonim_sfu.rtp.packet import ExtensionPlan
+from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pylibsrtp import Session
 
-    from zvonim_sfu.rtp.packet import RtpPacket
+    from zvonim_sfu.bandwidth.history import SendHistory
+    from zvonim_sfu.rtp.packet import Fields, RtpPacket
 
 # One burst of a key frame to some hundred receivers fits; above it, memory would grow with the burst.
 BATCH_MAX_PACKETS: Final = 1024
@@ -31,11 +37,13 @@ _pack_header: Final = Struct("!BBHII").pack
 class Egress:
     """Where one transport's packets leave: its SRTP session and its path, None until there are such."""
 
-    __slots__ = ("bytes_sent", "drops", "packets_sent", "path", "session")
+    __slots__ = ("bytes_sent", "drops", "history", "packets_sent", "path", "session")
 
     def __init__(self, session: Session | None = None, path: Path | None = None) -> None:
         self.session = session
         self.path = path
+        self.history: SendHistory | None = None
+        """Where packets with a transport-wide number are noted, and the numbers come from; None: they go out with 0."""
         self.packets_sent = 0
         self.bytes_sent = 0
         """UDP payload bytes: RTP header, payload and SRTP tag."""
@@ -48,15 +56,18 @@ class Sender:
     __slots__ = (
         "egress",
         "floor",
+        "frame_number_offset",
         "last_sequence",
         "last_timestamp",
         "octets",
         "packets",
         "payload_type",
+        "picture_id_offset",
         "plan",
         "sequence_offset",
         "ssrc",
         "timestamp_offset",
+        "tl0_offset",
     )
 
     def __init__(self, egress: Egress, ssrc: int) -> None:
@@ -68,6 +79,11 @@ class Sender:
         """From a packet's extended number to the one that it goes out with, of which the wire has 16 bits."""
         self.timestamp_offset = 0
         """From a packet's timestamp to the one that it goes out with, modulo 2^32."""
+        self.picture_id_offset = 0
+        """From a payload's numbers to those that it goes out with, modulo their width: see rtp.packet.Fields."""
+        self.tl0_offset = 0
+        self.frame_number_offset = 0
+        """The same of the dependency descriptor's, 16 bits."""
         self.floor = 0
         """From this number on these offsets hold; what is older is the down track's to send."""
         self.last_sequence = 0
@@ -86,22 +102,32 @@ class Batch:
 
     def __init__(self, max_packets: int = BATCH_MAX_PACKETS) -> None:
         self._max_packets = max_packets
-        self._packets: list[tuple[Egress, bytes, bytes]] = []
+        self._packets: list[tuple[Egress, bytes, bytes, int]] = []
 
     def __len__(self) -> int:
         return len(self._packets)
 
-    def append(self, egress: Egress, header: bytes, tail: bytes) -> None:
-        """Take a plain RTP packet, `header + tail`; a full batch flushes itself."""
-        self._packets.append((egress, header, tail))
+    def append(self, egress: Egress, header: bytes, tail: bytes, number_at: int = -1) -> None:
+        """Take a plain RTP packet, `header + tail`; a full batch flushes itself.
+
+        `number_at` is the place of its transport-wide number in the tail; one that is outside of it is none.
+        """
+        self._packets.append((egress, header, tail, number_at))
         if len(self._packets) >= self._max_packets:
             self.flush()
 
     def flush(self) -> None:
         """Protect and send all, in order for each egress; what cannot be sent is counted in its `Egress.drops`."""
         packets, self._packets = self._packets, []
-        for egress, header, tail in packets:
-            drop = _send(egress, header + tail)
+        now = time.monotonic()
+        for egress, header, tail, number_at in packets:
+            if egress.history is None or not 0 <= number_at <= len(tail) - 2:
+                drop = _send(egress, header + tail, None, now)
+            else:
+                data = bytearray(header + tail)
+                at = len(header) + number_at
+                data[at : at + 2] = (egress.history.next_number & 0xFFFF).to_bytes(2)
+                drop = _send(egress, bytes(data), egress.history, now)
             if drop is not None:
                 egress.drops[drop] += 1
 
@@ -129,17 +155,20 @@ class FanOut:
             self._groups.setdefault(sender.plan, []).append(sender)
             self.floor = max(self.floor, sender.floor)
 
-    def forward(self, packet: RtpPacket, sequence: int) -> None:
+    def forward(self, packet: RtpPacket, sequence: int, marker: bool, fields: Fields) -> None:
         """Append a packet to the batch once for each sender, under the sender's own numbers.
 
         Args:
             packet: as it came in.
             sequence: its extended number, `floor` or above.
+            marker: its marker bit as it goes out.
+            fields: its numbers that senders shift; places outside of the payload are passed over.
         """
-        marker, timestamp, append = packet.marker << 7, packet.timestamp, self._batch.append
+        marker_bit, timestamp, append = marker << 7, packet.timestamp, self._batch.append
         octets = len(packet.data) - packet.payload_offset
         for plan, senders in self._groups.items():
-            first_byte, tail = packet.tail(plan)
+            tail = packet.tail(plan)
+            is_shifted = fields is not NO_FIELDS or tail.frame_number_at >= 0
             for sender in senders:
                 sequence_out = sequence + sender.sequence_offset
                 timestamp_out = (timestamp + sender.timestamp_offset) & 0xFFFFFFFF
@@ -148,12 +177,45 @@ class FanOut:
                     sender.last_timestamp = timestamp_out
                 sender.packets += 1
                 sender.octets += octets
-                second_byte = marker | sender.payload_type
-                header = _pack_header(first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
-                append(sender.egress, header, tail)
+                second_byte = marker_bit | sender.payload_type
+                header = _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
+                own = shift_fields(tail, octets, fields, sender) if is_shifted else tail
+                append(sender.egress, header, own.data, own.number_at)
 
 
-def _send(egress: Egress, data: bytes) -> DropReason | None:
+def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Sender) -> Tail:
+    """Return a tail with the sender's offsets added to what its payload and dependency descriptor number.
+
+    Args:
+        tail: of the packet.
+        octets: how many, at its end, are payload and padding.
+        fields: of the packet; places outside of the payload are passed over.
+        sender: whose offsets.
+    """
+    first_byte, data, number_at, frame_number_at = tail
+    payload = len(data) - octets
+    picture_id_at, bits, picture_id, tl0_at, tl0 = fields
+    patches = []
+    if sender.picture_id_offset:
+        picture_id += sender.picture_id_offset
+        if bits == 15 and 0 <= picture_id_at <= octets - 2:
+            patches.append((payload + picture_id_at, (0x8000 | picture_id & 0x7FFF).to_bytes(2)))
+        elif bits == 7 and 0 <= picture_id_at < octets:
+            patches.append((payload + picture_id_at, bytes((picture_id & 0x7F,))))
+    if sender.tl0_offset and 0 <= tl0_at < octets:
+        patches.append((payload + tl0_at, bytes((tl0 + sender.tl0_offset & 0xFF,))))
+    if sender.frame_number_offset and 0 <= frame_number_at <= payload - 2:
+        number = int.from_bytes(data[frame_number_at : frame_number_at + 2]) + sender.frame_number_offset
+        patches.append((frame_number_at, (number & 0xFFFF).to_bytes(2)))
+    if not patches:
+        return tail
+    own = bytearray(data)
+    for at, value in patches:
+        own[at : at + len(value)] = value
+    return Tail(first_byte, bytes(own), number_at, frame_number_at)
+
+
+def _send(egress: Egress, data: bytes, history: SendHistory | None, now: float) -> DropReason | None:
     if egress.session is None:
         return DropReason.NO_SESSION
     if egress.path is None:
@@ -164,6 +226,8 @@ def _send(egress: Egress, data: bytes) -> DropReason | None:
         return DropReason.TOO_LONG
     if protected is None:
         return DropReason.PROTECT_FAILED
+    if history is not None:
+        history.add(len(protected), now)
     drop = send(egress.path, protected)
     if drop is None:
         egress.packets_sent += 1

@@ -1,10 +1,11 @@
-from libc.stdint cimport uint8_t, uint64_t
+from libc.stdint cimport uint8_t, uint16_t, uint64_t
 from cpython.object cimport PyObject
 
 from zvonim_sfu.net.system cimport cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in6
 
 cdef enum:
     FIXED_HEADER_BYTES = 12
+    MAX_PATCHES = 3  # picture id, TL0PICIDX, frame_number
 
 
 cdef struct Socket:
@@ -17,9 +18,18 @@ cdef struct Socket:
     Socket *next
 
 
+cdef struct Numbers:
+    # A SendHistory, as the flush sees it.
+    uint64_t *counter
+    double *sent_at
+    uint16_t *sizes
+    uint64_t mask
+
+
 cdef struct Exit:
     # An egress, as the flush sees it.
     void *session
+    Numbers numbers  # of a counter that is NULL: none
     Socket *socket
     sockaddr_in6 address  # or sockaddr_in, which is shorter
     unsigned int address_size
@@ -32,6 +42,13 @@ cdef struct Exit:
     Entry *last
 
 
+cdef struct Patch:
+    # A number of the receiver's own, in the tail.
+    Py_ssize_t at
+    uint16_t value
+    bint is_wide  # two bytes
+
+
 cdef struct Entry:
     # A packet that waits.
     PyObject *egress  # a reference of its own, as the next
@@ -41,6 +58,9 @@ cdef struct Entry:
     int header_size
     const char *tail_bytes
     Py_ssize_t tail_size
+    Py_ssize_t number_at  # in the tail, -1 for none
+    int patch_count
+    Patch patches[MAX_PATCHES]
     int size  # protected
     int failure
     Entry *next  # of the same egress
@@ -62,6 +82,8 @@ cdef class Egress:
     cdef object _session
     cdef object _path
     cdef LocalSocket _socket
+    cdef object _history
+    cdef tuple _views  # what keeps its arrays where they are
     cdef public object drops
 
 
@@ -75,6 +97,7 @@ cdef class Batch:
     cdef Control *_controls
 
     cdef Entry *push(self, Egress, bytes) noexcept
+    cdef void patch(self, Entry *, Py_ssize_t, uint16_t, bint) noexcept
     cdef int push_end(self) except -1
     cpdef flush(self)
     cdef Socket *_find_ways(self)
@@ -86,3 +109,8 @@ cdef class Batch:
     cdef void _account(self, msghdr *, int) noexcept nogil
     cdef _count_drops(self)
     cdef void _release(self) noexcept
+
+
+cdef inline void write16(uint8_t *at, uint16_t value) noexcept nogil:
+    at[0] = value >> 8
+    at[1] = value & 0xFF

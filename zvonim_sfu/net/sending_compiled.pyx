@@ -23,11 +23,13 @@ from zvonim_sfu.net.sending import BATCH_MAX_PACKETS as _BATCH_MAX_PACKETS
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
+from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINVAL, EIO, EMSGSIZE, errno
-from libc.stdint cimport uint8_t, uint16_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
+from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
 from zvonim_sfu.net.system cimport (
     CMSG_DATA,
@@ -112,6 +114,29 @@ cdef class Egress:
         self.state.socket = NULL if path is None else &self._socket.state
 
     @property
+    def history(self):
+        return self._history
+
+    @history.setter
+    def history(self, history):
+        self.state.numbers.counter = NULL
+        self._history = self._views = None
+        if history is None:
+            return
+        # Views keep the arrays from being moved.
+        counter, sent_at, sizes = views = tuple(map(memoryview, (history.counter, history.sent_at, history.sizes)))
+        capacity = history.mask + 1
+        if (counter.format, sent_at.format, sizes.format) != ("Q", "d", "H") or capacity & history.mask:
+            raise ValueError("no send history")
+        if len(counter) != 1 or len(sent_at) != capacity or len(sizes) != capacity:
+            raise ValueError("no send history")
+        self._history, self._views = history, views
+        self.state.numbers.sent_at = <double *>PyMemoryView_GET_BUFFER(sent_at).buf
+        self.state.numbers.sizes = <uint16_t *>PyMemoryView_GET_BUFFER(sizes).buf
+        self.state.numbers.mask = history.mask
+        self.state.numbers.counter = <uint64_t *>PyMemoryView_GET_BUFFER(counter).buf
+
+    @property
     def packets_sent(self):
         return self.state.packets_sent
 
@@ -145,14 +170,19 @@ cdef class Batch:
     def __len__(self):
         return self._count
 
-    def append(self, Egress egress not None, bytes header not None, bytes tail not None):
+    def append(self, Egress egress not None, bytes header not None, bytes tail not None, Py_ssize_t number_at=-1):
         cdef Entry *entry
+        if not 0 <= number_at <= PyBytes_GET_SIZE(tail) - 2:
+            number_at = -1
         if PyBytes_GET_SIZE(header) != FIXED_HEADER_BYTES:
             entry = self.push(egress, header + tail)
             entry.header_size = 0
+            if number_at >= 0:
+                number_at += PyBytes_GET_SIZE(header)
         else:
             entry = self.push(egress, tail)
             memcpy(entry.header, PyBytes_AS_STRING(header), FIXED_HEADER_BYTES)
+        entry.number_at = number_at
         self.push_end()
 
     cdef Entry *push(self, Egress egress, bytes tail) noexcept:
@@ -167,8 +197,18 @@ cdef class Batch:
         entry.header_size = FIXED_HEADER_BYTES
         entry.tail_bytes = PyBytes_AS_STRING(tail)
         entry.tail_size = PyBytes_GET_SIZE(tail)
+        entry.number_at = -1
+        entry.patch_count = 0
         self._count += 1
         return entry
+
+    cdef void patch(self, Entry *entry, Py_ssize_t at, uint16_t value, bint is_wide) noexcept:
+        # Has a number written into the tail, where the caller knows it to be within.
+        cdef Patch *patch = &entry.patches[entry.patch_count]
+        patch.at = at
+        patch.value = value
+        patch.is_wide = is_wide
+        entry.patch_count += 1
 
     cdef int push_end(self) except -1:
         if self._count == self._max_packets:
@@ -227,6 +267,7 @@ cdef class Batch:
         cdef Entry *entry
         cdef Exit *exit
         cdef uint8_t *slot
+        cdef double now = _now()
         cdef int i
         for i in range(self._count):
             entry = &self._entries[i]
@@ -244,9 +285,15 @@ cdef class Batch:
             memcpy(slot, entry.header, entry.header_size)
             memcpy(slot + entry.header_size, entry.tail_bytes, entry.tail_size)
             entry.size = entry.header_size + <int>entry.tail_size
+            if entry.patch_count:
+                _write_patches(entry, slot + entry.header_size)
+            if entry.number_at >= 0 and exit.numbers.counter != NULL:
+                write16(slot + entry.header_size + entry.number_at, <uint16_t>exit.numbers.counter[0])
             if srtp_protect(exit.session, slot, &entry.size) != 0:
                 entry.failure = PROTECT_FAILED
                 continue
+            if entry.number_at >= 0 and exit.numbers.counter != NULL:
+                _note(&exit.numbers, entry.size, now)
             entry.failure = SENT
             entry.next = NULL
             if exit.first == NULL:
@@ -357,6 +404,32 @@ cdef class Batch:
         for i in range(count):
             Py_DECREF(<object>self._entries[i].egress)
             Py_DECREF(<object>self._entries[i].tail)
+
+
+cdef void _write_patches(Entry *entry, uint8_t *tail) noexcept nogil:
+    cdef Patch *patch
+    cdef int i
+    for i in range(entry.patch_count):
+        patch = &entry.patches[i]
+        if patch.is_wide:
+            write16(tail + patch.at, patch.value)
+        else:
+            tail[patch.at] = <uint8_t>patch.value
+
+
+cdef void _note(Numbers *numbers, int size, double now) noexcept nogil:
+    # As SendHistory.add.
+    cdef uint64_t index = numbers.counter[0] & numbers.mask
+    numbers.sent_at[index] = now
+    numbers.sizes[index] = <uint16_t>size
+    numbers.counter[0] += 1
+
+
+cdef double _now() noexcept nogil:
+    # time.monotonic()
+    cdef timespec at
+    clock_gettime(CLOCK_MONOTONIC, &at)
+    return <double>(<int64_t>at.tv_sec * 1_000_000_000 + at.tv_nsec) / 1e9
 
 
 cdef void _set_segment(msghdr *message, Control *control, int size) noexcept nogil:

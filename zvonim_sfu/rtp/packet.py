@@ -23,6 +23,11 @@ _ONE_BYTE_PROFILE: Final = 0xBEDE  # RFC 8285, section 4.2
 _TWO_BYTE_PROFILE: Final = 0x1000  # RFC 8285, section 4.3; the low four bits belong to the application
 _PADDING_BIT: Final = 0x20
 _EXTENSION_BIT: Final = 0x10
+# Of a plan's table, behind its 256 numbers.
+_TRANSPORT_WIDE: Final = 256
+_DESCRIPTOR: Final = 257
+# What every dependency descriptor begins with: flags and template, frame_number.
+_DESCRIPTOR_BYTES: Final = 3
 
 _read_fixed_header: Final = Struct("!BBHII").unpack_from
 _read_block_header: Final = Struct("!HH").unpack_from
@@ -41,11 +46,14 @@ def is_rtcp(data: bytes) -> bool:
 class ExtensionPlan:
     """How one publisher's header-extension numbers become one subscriber's.
 
-    Plans with equal mappings are equal, and share the tails that packets remember.
+    Equal plans share the tails that packets remember.
 
     Args:
         mapping: the number that comes in -> the number that goes out, both 1..255. An extension whose number is
             not in it is removed. Two numbers must not become one.
+        transport_wide: under which number an element for the transport-wide number, two zeros, is put behind all
+            others; 0 for none. Who sends writes the number there (net.sending).
+        descriptor: the number under which AV1's dependency descriptor comes in, 0 for none.
 
     Raises:
         RtpError: a number out of range, or one that two others become.
@@ -54,18 +62,20 @@ class ExtensionPlan:
     __slots__ = ("table",)
 
     table: bytes
-    """For each of the 256 numbers the one that goes out, 0 = removed. Also the key of a remembered tail: the hash
-    of bytes is computed once, in C."""
+    """For each of the 256 numbers the one that goes out, 0 = removed; then `transport_wide` and `descriptor`. Also the
+    key of a remembered tail: the hash of bytes is computed once, in C."""
 
-    def __init__(self, mapping: Mapping[int, int]) -> None:
+    def __init__(self, mapping: Mapping[int, int], *, transport_wide: int = 0, descriptor: int = 0) -> None:
         if any(not 1 <= number <= 255 for pair in mapping.items() for number in pair):
             raise RtpError("Header extension numbers are 1 to 255")
-        if len(set(mapping.values())) < len(mapping):
+        if not (0 <= transport_wide <= 255 and 0 <= descriptor <= 255):
+            raise RtpError("Header extension numbers are 1 to 255, or 0 for none")
+        if len(set(mapping.values()) | {transport_wide}) <= len(mapping):
             raise RtpError("Two header extensions cannot go out under one number")
         table = bytearray(256)
         for number_in, number_out in mapping.items():
             table[number_in] = number_out
-        self.table = bytes(table)
+        self.table = bytes((*table, transport_wide, descriptor))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ExtensionPlan) and self.table == other.table
@@ -74,17 +84,42 @@ class ExtensionPlan:
         return hash(self.table)
 
     def __repr__(self) -> str:
-        mapping = {number_in: number_out for number_in, number_out in enumerate(self.table) if number_out}
-        return f"ExtensionPlan({mapping})"
+        *table, transport_wide, descriptor = self.table
+        mapping = {number_in: number_out for number_in, number_out in enumerate(table) if number_out}
+        return f"ExtensionPlan({mapping}, {transport_wide=}, {descriptor=})"
 
 
 class Tail(NamedTuple):
-    """What all receivers of one numbering get of a packet."""
+    """What all receivers of one numbering get of a packet, and where in it something is each one's own."""
 
     first_byte: int
     """Version, padding bit, extension bit and CSRC count: the first byte of the header that goes before `data`."""
     data: bytes
     """Everything behind the 12 bytes of the fixed header."""
+    number_at: int = -1
+    """Where in `data` the two bytes of the transport-wide number are; -1 where the plan has none."""
+    frame_number_at: int = -1
+    """Where in `data` the two bytes of the dependency descriptor's frame_number are (AV1 RTP specification 1.0,
+    A.8.1); -1 where no descriptor goes out."""
+
+
+class Fields(NamedTuple):
+    """Where in a packet's payload are numbers that must go on when layers are dropped or sources change."""
+
+    picture_id_at: int = -1
+    """Offset in the payload of the picture id of VP8 (RFC 7741 section 4.2) or VP9 (RFC 9628); -1 for none."""
+    picture_id_bits: int = 7
+    """7, one byte, or 15, two bytes of which the highest bit stays set."""
+    picture_id: int = 0
+    """What it is in the packet. It goes out with a sender's offset added, modulo its width, as all of these."""
+    tl0_at: int = -1
+    """Offset in the payload of the 8-bit TL0PICIDX; -1 for none."""
+    tl0: int = 0
+    """What it is in the packet."""
+
+
+NO_FIELDS: Final = Fields()
+"""Of a payload without any."""
 
 
 class RtpPacket:
@@ -200,18 +235,21 @@ class RtpPacket:
     def _make_tail(self, table: bytes) -> Tail:
         data = self.data
         elements = self._elements
+        csrcs = self._block_offset - FIXED_HEADER_BYTES
         if elements is None:
-            return Tail(data[0], data[FIXED_HEADER_BYTES:])
-        if elements:
+            if not table[_TRANSPORT_WIDE]:
+                return Tail(data[0], data[FIXED_HEADER_BYTES:])
+        elif elements and not table[_TRANSPORT_WIDE]:
             for number, _, _ in elements:
                 if table[number] != number:
                     break
             else:
-                return Tail(data[0], data[FIXED_HEADER_BYTES:])
-        block = _map_block(data, elements, table)
-        first_byte = data[0] if block else data[0] & ~_EXTENSION_BIT
-        csrcs = data[FIXED_HEADER_BYTES : self._block_offset]
-        return Tail(first_byte, b"".join((csrcs, block, data[self.payload_offset :])))
+                return Tail(data[0], data[FIXED_HEADER_BYTES:], -1, _frame_number(elements, table, -FIXED_HEADER_BYTES))
+        block, elements_out = _map_block(data, elements or [], table)
+        first_byte = data[0] | _EXTENSION_BIT if block else data[0] & ~_EXTENSION_BIT
+        tail = b"".join((data[FIXED_HEADER_BYTES : self._block_offset], block, data[self.payload_offset :]))
+        number_at = csrcs + elements_out[-1][1] if table[_TRANSPORT_WIDE] else -1
+        return Tail(first_byte, tail, number_at, _frame_number(elements_out, table, csrcs))
 
 
 def _elements(data: bytes, profile: int, start: int, end: int) -> list[tuple[int, int, int]]:
@@ -247,27 +285,39 @@ def _elements(data: bytes, profile: int, start: int, end: int) -> list[tuple[int
     return elements
 
 
-def _map_block(data: bytes, elements: list[tuple[int, int, int]], table: bytes) -> bytearray:
-    """Build the extension block, header included, of the elements that the table keeps; empty for none."""
-    block = bytearray(4)
-    profile = _ONE_BYTE_PROFILE
+def _frame_number(elements: list[tuple[int, int, int]], table: bytes, moved: int) -> int:
+    """Return where frame_number is in what these elements were moved to, -1 without a whole one."""
     for number, start, end in elements:
-        if number_out := table[number]:
-            size = end - start
-            if number_out > 14 or not 0 < size <= 16:
-                profile = _TWO_BYTE_PROFILE
-                break
-            block.append(number_out << 4 | size - 1)
-            block += data[start:end]
-    if profile == _TWO_BYTE_PROFILE:
-        del block[4:]
-        for number, start, end in elements:
-            if number_out := table[number]:
-                block.append(number_out)
-                block.append(end - start)
-                block += data[start:end]
-    if len(block) == 4:
-        return bytearray()
+        if number and number == table[_DESCRIPTOR] and end - start >= _DESCRIPTOR_BYTES:
+            return start + 1 + moved
+    return -1
+
+
+def _map_block(
+    data: bytes, elements: list[tuple[int, int, int]], table: bytes
+) -> tuple[bytearray, list[tuple[int, int, int]]]:
+    """Build the extension block, header included, of what goes out; empty for nothing.
+
+    Also returns the elements that it has, by the numbers that they came in with, and where they are in the block. The
+    transport-wide number is the last one, if there is to be one, and came in with none: 0.
+    """
+    values = [(number, table[number], data[start:end]) for number, start, end in elements if table[number]]
+    if table[_TRANSPORT_WIDE]:
+        values.append((0, table[_TRANSPORT_WIDE], b"\0\0"))
+    if not values:
+        return bytearray(), []
+    is_short = all(number_out <= 14 and 0 < len(value) <= 16 for _, number_out, value in values)
+    block = bytearray(4)
+    elements_out = []
+    for number, number_out, value in values:
+        if is_short:
+            block.append(number_out << 4 | len(value) - 1)
+        else:
+            block.append(number_out)
+            block.append(len(value))
+        elements_out.append((number, len(block), len(block) + len(value)))
+        block += value
     block += bytes(-len(block) % 4)
+    profile = _ONE_BYTE_PROFILE if is_short else _TWO_BYTE_PROFILE
     _write_block_header(block, 0, profile, len(block) // 4 - 1)
-    return block
+    return block, elements_out

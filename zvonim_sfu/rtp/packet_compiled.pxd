@@ -26,7 +26,8 @@ cdef class RtpPacket:
     cdef void _add_element(self, int, uint8_t, Py_ssize_t, Py_ssize_t) noexcept
     cpdef forget_tails(self)
     cdef _make_tail(self, bytes)
-    cdef int _map_block(self, const uint8_t *, const uint8_t *, uint8_t *) noexcept
+    cdef bint _is_descriptor(self, int, const uint8_t *) noexcept
+    cdef int _map_block(self, const uint8_t *, const uint8_t *, uint8_t *, int *, int *) noexcept
 
 
 cdef RtpPacket parse(bytes data)

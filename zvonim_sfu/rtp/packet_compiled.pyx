@@ -18,8 +18,14 @@ cdef enum:
     TWO_BYTE_PROFILE = 0x1000
     PADDING_BIT = 0x20
     EXTENSION_BIT = 0x10
-    # A block header, and each element of an honest or hostile block with two bytes before it, and padding.
-    MAX_MAPPED_BYTES = 4 + MAX_BLOCK_BYTES + MAX_EXTENSIONS + 4
+    # A block header, each element of an honest or hostile block with two bytes before it, the transport-wide number
+    # with two, and padding.
+    MAX_MAPPED_BYTES = 4 + MAX_BLOCK_BYTES + MAX_EXTENSIONS + 4 + 4
+    # Of a plan's table.
+    TABLE_BYTES = 258
+    TRANSPORT_WIDE = 256
+    DESCRIPTOR = 257
+    DESCRIPTOR_BYTES = 3
 
 
 cdef inline uint16_t _read16(const uint8_t *at) noexcept:
@@ -163,56 +169,84 @@ cdef class RtpPacket:
         cdef uint8_t block[MAX_MAPPED_BYTES]
         cdef Py_ssize_t csrcs = self._block_offset - FIXED_HEADER_BYTES
         cdef Py_ssize_t rest = PyBytes_GET_SIZE(self.data) - self.payload_offset
-        cdef int size, i
-        cdef bint same = self._count != 0  # a block without elements is left out
+        cdef int size, i, number_at = -1, frame_number_at = -1
+        cdef bint same
         cdef bytes tail
         cdef char *at
-        if PyBytes_GET_SIZE(table) != 256:
-            raise ValueError("an extension plan has 256 numbers")
+        if PyBytes_GET_SIZE(table) != TABLE_BYTES:
+            raise ValueError("an extension plan has 256 numbers, and two more")
+        same = self._count != 0 and not numbers[TRANSPORT_WIDE]  # a block without elements is left out
         for i in range(self._count):
             if numbers[self._elements[i].number] != self._elements[i].number:
                 same = False
                 break
         if same:
-            return Tail(data[0], self.data[FIXED_HEADER_BYTES:])
-        size = self._map_block(data, numbers, block)
+            for i in range(self._count):
+                if self._is_descriptor(i, numbers):
+                    frame_number_at = self._elements[i].start + 1 - FIXED_HEADER_BYTES
+                    break
+            return Tail(data[0], self.data[FIXED_HEADER_BYTES:], -1, frame_number_at)
+        size = self._map_block(data, numbers, block, &number_at, &frame_number_at)
         tail = PyBytes_FromStringAndSize(NULL, csrcs + size + rest)
         at = PyBytes_AS_STRING(tail)
         memcpy(at, data + FIXED_HEADER_BYTES, csrcs)
         memcpy(at + csrcs, block, size)
         memcpy(at + csrcs + size, data + self.payload_offset, rest)
-        return Tail(data[0] if size else data[0] & ~EXTENSION_BIT, tail)
+        return Tail(
+            data[0] | EXTENSION_BIT if size else data[0] & ~EXTENSION_BIT,
+            tail,
+            -1 if number_at < 0 else csrcs + number_at,
+            -1 if frame_number_at < 0 else csrcs + frame_number_at,
+        )
 
-    cdef int _map_block(self, const uint8_t *data, const uint8_t *numbers, uint8_t *block) noexcept:
-        # Returns the size of the block, header included, 0 for none.
-        cdef int profile = ONE_BYTE_PROFILE, at = 4, i, size, number_out
+    cdef inline bint _is_descriptor(self, int i, const uint8_t *numbers) noexcept:
+        cdef Element *element = &self._elements[i]
+        return element.number == numbers[DESCRIPTOR] and element.end - element.start >= DESCRIPTOR_BYTES
+
+    cdef int _map_block(
+        self, const uint8_t *data, const uint8_t *numbers, uint8_t *block, int *number_at, int *frame_number_at
+    ) noexcept:
+        # Returns the size of the block, header included, 0 for none. Places in it stay as they are where there is none.
+        cdef int at = 4, i, size, number_out
+        cdef bint is_short = numbers[TRANSPORT_WIDE] <= 14
         for i in range(self._count):
             size = self._elements[i].end - self._elements[i].start
             number_out = numbers[self._elements[i].number]
             if number_out and (number_out > 14 or not 0 < size <= 16):
-                profile = TWO_BYTE_PROFILE
+                is_short = False
         for i in range(self._count):
             size = self._elements[i].end - self._elements[i].start
             number_out = numbers[self._elements[i].number]
             if number_out == 0:
                 continue
-            if profile == ONE_BYTE_PROFILE:
-                block[at] = <uint8_t>(number_out << 4 | size - 1)
-                at += 1
-            else:
-                block[at] = <uint8_t>number_out
-                block[at + 1] = <uint8_t>size
-                at += 2
+            at += _write_head(block + at, number_out, size, is_short)
             memcpy(block + at, data + self._elements[i].start, size)
+            if frame_number_at[0] < 0 and self._is_descriptor(i, numbers):
+                frame_number_at[0] = at + 1
             at += size
+        if numbers[TRANSPORT_WIDE]:
+            at += _write_head(block + at, numbers[TRANSPORT_WIDE], 2, is_short)
+            number_at[0] = at
+            _write16(block + at, 0)
+            at += 2
         if at == 4:
             return 0
         while at % 4:
             block[at] = 0
             at += 1
-        _write16(block, <uint16_t>profile)
+        _write16(block, ONE_BYTE_PROFILE if is_short else TWO_BYTE_PROFILE)
         _write16(block + 2, <uint16_t>(at // 4 - 1))
         return at
+
+
+cdef inline int _write_head(uint8_t *at, int number, int size, bint is_short) noexcept:
+    # What goes before an element's value (RFC 8285, sections 4.2 and 4.3); returns its size.
+    if is_short:
+        at[0] = <uint8_t>(number << 4 | size - 1)
+        return 1
+    at[0] = <uint8_t>number
+    at[1] = <uint8_t>size
+    return 2
 
 
 cdef RtpPacket parse(bytes data):
