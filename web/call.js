@@ -1,17 +1,20 @@
-import { cameraBudget } from "./budget.js";
+import { roomLines } from "./budget.js";
 import { Health } from "./health.js";
+import { MuteTeller } from "./muting.js";
 import { NetworkWatch } from "./network.js";
 import { Peer } from "./peer.js";
 import { Playback } from "./playback.js";
 import { Roster } from "./roster.js";
 import { ScreenShare } from "./screen.js";
 import { Signaling } from "./signaling.js";
+import { ViewTeller } from "./view.js";
 
 /**
  * @import { Identity } from "./api.js"
  * @import { EndReason } from "./signaling.js"
  * @import { LocalMedia } from "./media.js"
  * @import { JoinRequest, RoomState, ServerMessage, Source } from "./protocol.js"
+ * @import { Sight } from "./view.js"
  */
 
 /**
@@ -43,6 +46,8 @@ import { Signaling } from "./signaling.js";
 
 /** A WebSocket that comes back within this while media flows is nobody's business. */
 const UNNOTICED_MS = 2_000;
+/** For who comes next, so that nobody has to wait for a negotiation. */
+const SPARE_SLOTS = 2;
 
 /** A call: signalling, the peer connection, the devices and the roster, each told what the others bring. */
 export class Call {
@@ -73,11 +78,13 @@ export class Call {
   #lostAt = -Infinity;
   /** @type {RTCIceServer[]} */
   #iceServers = [];
-  /** What the server was last told, by source. @type {Map<Source, boolean>} */
-  #toldMuted = new Map();
+  /** How many pictures of others are shown at a time. */
+  #pictures = 0;
   #options;
   #signaling;
   #network;
+  #mutes;
+  #view;
 
   /** @param {CallOptions} options */
   constructor(options) {
@@ -88,6 +95,12 @@ export class Call {
       onWaiting: (dueAt) => this.#onWaiting(dueAt),
       onEnd: (reason, detail) => this.#end(reason, detail),
     });
+    this.#mutes = new MuteTeller(this.roster, options.media, (message) => this.#signaling.send(message));
+    this.#view = new ViewTeller(
+      this.roster,
+      () => this.#peer?.pictureSlots ?? [],
+      (message) => this.#joined && this.#signaling.send(message),
+    );
     this.playback = new Playback(options.speakers, (refused) => {
       this.playbackRefused = refused;
       options.events.onChange();
@@ -145,19 +158,26 @@ export class Call {
    * @param {"microphone" | "camera"} input
    */
   async updateTrack(input) {
-    await this.#peer?.setTrack(input, this.#options.media.tracks[input]);
-    if (input === "camera") this.#applyBudget();
+    if (input === "camera") this.#limit();
+    await this.#peer?.publishing.setTrack(input, this.#options.media.tracks[input]);
+  }
+
+  /** @param {string | null} codec that the camera is sent in from now on; null: the browser chooses */
+  setCodec(codec) {
+    this.#options.codec = codec;
+    this.renew();
+  }
+
+  /** @param {Sight} sight what is before the person's eyes now */
+  look(sight) {
+    this.#pictures = sight.pictures.length;
+    if (this.#peer?.isAgreed) this.#peer.makeRoom(this.#pictures + SPARE_SLOTS);
+    this.#view.look(sight);
   }
 
   /** Tell the others what is muted now (LocalMedia's onChange). */
   tellMuted() {
-    if (!this.#joined || !this.#peer?.isAgreed) return;
-    for (const source of this.#peer.sources) {
-      const muted = (source === "microphone" || source === "camera") && !this.#options.media.isOn(source);
-      if ((this.#toldMuted.get(source) ?? false) === muted) continue;
-      this.#toldMuted.set(source, muted);
-      this.#signaling.send({ type: "track-muted", track_id: this.#ownTrackId(source), muted });
-    }
+    if (this.#joined && this.#peer?.isAgreed) this.#mutes.tell(this.#peer.publishing.sources);
   }
 
   async leave() {
@@ -210,7 +230,9 @@ export class Call {
     else if (message.type === "answer" && message.from === "sfu") await this.#peer?.handleAnswer(message.sdp);
     else if (message.type === "offer" && message.from === "sfu") await this.#peer?.handleOffer(message.sdp);
     else if (message.type === "error") await this.#onError(message.code, message.message, message.request);
-    else if (message.type === "user-joined" || message.type === "user-left") this.#applyBudget();
+    else if (message.type === "user-joined" || message.type === "user-left") this.#limit();
+    else if (message.type === "slots") this.#view.changed();
+    else if (message.type === "layers-wanted") this.#peer?.publishing.want(message.tracks);
     events.onChange();
   }
 
@@ -223,16 +245,15 @@ export class Call {
     this.#joined = true;
     this.retryAt = null;
     this.#iceServers = state.ice_servers;
-    this.#toldMuted.clear();
-    for (const track of this.roster.participants.get(this.userId)?.tracks.values() ?? []) {
-      this.#toldMuted.set(track.source, track.muted);
-    }
+    this.#mutes.reset();
+    this.#view.forget();
+    this.#view.changed();
     if (again) {
       this.tellMuted();
       return;
     }
     // The server knows this connection as long as it knows its tracks; after a restart it knows neither.
-    const known = this.#toldMuted.size > 0 && !stranger;
+    const known = this.#mutes.isKnown && !stranger;
     if (!this.#peer || !known) {
       this.#connect();
       return;
@@ -251,6 +272,7 @@ export class Call {
   async #onError(code, message, request) {
     console.warn(`The server refused ${request ?? "a message"}: ${code}: ${message}`);
     if (code === "internal") this.#health.broken();
+    else if (request === "view") this.#view.refuse();
     else if (request === "offer") await this.#peer?.handleRefusal(code, message);
   }
 
@@ -286,7 +308,6 @@ export class Call {
         if (state === "connected") {
           this.#wasConnected = true;
           this.#unreachable = false;
-          this.#applyBudget();
         }
         events.onChange();
       },
@@ -294,7 +315,7 @@ export class Call {
         if (restarted && this.mediaFlows) this.#health.restarted();
         else this.#health.negotiated();
         this.tellMuted();
-        this.#applyBudget();
+        this.#view.changed();
         events.onChange();
       },
       onRefused: (code, message, fatal) => {
@@ -305,9 +326,14 @@ export class Call {
       onStale: () => this.#health.broken(),
     });
     this.#peer = peer;
-    this.#toldMuted.clear();
-    peer.start(media.tracks.microphone, media.tracks.camera, { codec: this.#options.codec });
-    if (this.screen.stream) peer.startScreen(this.screen.stream);
+    this.#mutes.forget();
+    this.#view.forget();
+    peer.start(media.tracks.microphone, media.tracks.camera, {
+      codec: this.#options.codec,
+      pictures: this.#pictures + SPARE_SLOTS,
+    });
+    this.#limit();
+    if (this.screen.stream) peer.publishing.publishScreen(this.screen.stream);
   }
 
   #disconnect() {
@@ -320,22 +346,13 @@ export class Call {
 
   /** @param {MediaStream | null} stream the screen that is shared from now on */
   #onScreen(stream) {
-    if (stream) this.#peer?.startScreen(stream);
-    else this.#peer?.stopScreen();
+    if (stream) this.#peer?.publishing.publishScreen(stream);
+    else this.#peer?.publishing.withdrawScreen();
     this.#options.events.onChange();
   }
 
-  #applyBudget() {
-    const { cameraHeight } = this.#options.media.options;
-    const budget = cameraBudget(this.roster.participants.size);
-    void this.#peer?.setCameraBudget({ ...budget, height: Math.min(budget.height, cameraHeight) });
-  }
-
-  /** @param {Source} source */
-  #ownTrackId(source) {
-    const tracks = this.roster.participants.get(this.userId)?.tracks.values() ?? [];
-    // The first track of a source is called like it.
-    return [...tracks].find((track) => track.source === source)?.track_id ?? source;
+  #limit() {
+    this.#peer?.publishing.limit(this.#options.media.options.cameraHeight, roomLines(this.roster.participants.size));
   }
 
   /**
@@ -351,7 +368,7 @@ export class Call {
    * @returns {Source | null} what this tab sends there
    */
   sentSource(mid) {
-    return this.#peer?.sourceOf(mid) ?? null;
+    return this.#peer?.publishing.sourceOf(mid) ?? null;
   }
 
   /** @returns {Promise<RTCStatsReport | null>} of the peer connection that there is now */
@@ -361,6 +378,7 @@ export class Call {
 
   #stop() {
     this.#network.close();
+    this.#view.forget();
     this.screen.stop();
     this.#disconnect();
     this.#joined = false;

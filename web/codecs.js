@@ -1,13 +1,18 @@
-/** What the m-sections offer. The descriptions of twenty slots are large; codecs that the server never forwards go first. */
+/**
+ * What the m-sections offer. The descriptions of fifty slots are large, and messages have a limit: what is never forwarded is
+ * left out, and so are variants that no camera or screen is sent in.
+ */
 
 /** Redundancy formats that the server does not speak. Retransmission (rtx) stays. */
 const NEVER_FORWARDED = /\/(red|ulpfec|flexfec.*|CN|telephone-event|PCMU|PCMA|G722|L16|iLBC|ISAC)$/i;
+/** More than 8 bits or less subsampling of colour (VP9, AV1, H264's High 4:4:4), and H264 in the mode of old telephones. */
+const NEVER_SENT = /(^|;)\s*(profile-id=[1-9]|profile=[1-9]|profile-level-id=f4....|packetization-mode=0)(;|$)/i;
 
 /** @param {RTCRtpTransceiver} transceiver that only receives */
 export function trimCodecs(transceiver) {
   if (!transceiver.setCodecPreferences) return;
   const codecs = RTCRtpReceiver.getCapabilities(transceiver.receiver.track.kind)?.codecs ?? [];
-  const wanted = codecs.filter(({ mimeType }) => !NEVER_FORWARDED.test(mimeType));
+  const wanted = codecs.filter(({ mimeType, sdpFmtpLine = "" }) => !NEVER_FORWARDED.test(mimeType) && !NEVER_SENT.test(sdpFmtpLine));
   if (wanted.length > 0) transceiver.setCodecPreferences(wanted);
 }
 

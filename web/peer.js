@@ -1,19 +1,21 @@
 import { SERVER_ID } from "./protocol.js";
-import { preferCodec, repairSound, trimCodecs } from "./codecs.js";
+import { repairSound, trimCodecs } from "./codecs.js";
+import { ignoreWhenClosed, Publishing } from "./publishing.js";
 
 /**
- * @import { AnswerRequest, OfferRequest, Source } from "./protocol.js"
- * @import { CameraBudget } from "./budget.js"
+ * @import { AnswerRequest, OfferRequest } from "./protocol.js"
  */
 
-/** Pairs of m-sections (audio k, video k) that can carry a person each: browsers synchronise the two of a pair. */
-const SLOT_PAIRS = 16;
-/** Video m-sections beyond the pairs: screens and second cameras. */
-const EXTRA_VIDEO_SLOTS = 4;
+/** Pictures that a call begins with room for; more are added when a larger grid is shown. */
+const FIRST_PICTURES = 20;
+/** A browser decodes no more than this at a time. */
+const MOST_PICTURES = 49;
+/** M-sections for sound: those of a person's sound and picture are a pair (audio k, video k), which browsers synchronise. */
+const MOST_SOUNDS = 16;
+/** Room is made for so many pictures at a time: each time costs a negotiation. */
+const MORE_PICTURES = 8;
 /** The server answers an offer within milliseconds; after this long the connection to it is only a semblance. */
 const ANSWER_MS = 8_000;
-/** Text has to stay readable: enough for 1080p at a few frames a second. */
-const SCREEN_BITRATE = 2_500_000;
 
 /**
  * @typedef {object} PeerListener
@@ -32,11 +34,10 @@ export class Peer {
   #pc;
   #send;
   #listener;
-  /** @type {Map<Source, RTCRtpTransceiver>} */
-  #sending = new Map();
-  /** @type {RTCRtpTransceiver[]} */
-  #slots = [];
-  #stream = new MediaStream();
+  /** What this tab sends. */
+  publishing;
+  /** @type {Record<"audio" | "video", RTCRtpTransceiver[]>} */
+  #slots = { audio: [], video: [] };
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #answerTimer;
   /** The offer that is on its way, or the next one, restarts ICE. */
@@ -51,6 +52,7 @@ export class Peer {
     this.#send = send;
     this.#listener = listener;
     this.#pc = new RTCPeerConnection({ iceServers, bundlePolicy: "max-bundle" });
+    this.publishing = new Publishing(this.#pc);
     this.#pc.onconnectionstatechange = () => listener.onState(this.#pc.connectionState);
     this.#pc.onnegotiationneeded = () => void this.#offer();
   }
@@ -59,16 +61,31 @@ export class Peer {
    * Offer microphone, camera and slots; each of the two may come later, its m-section is there from the start.
    * @param {MediaStreamTrack | null} microphone
    * @param {MediaStreamTrack | null} camera
-   * @param {{ codec: string | null }} options codec: the video codec to prefer
+   * @param {{ codec: string | null, pictures: number }} options codec: that of the camera · pictures: see `makeRoom`
    */
-  start(microphone, camera, { codec }) {
-    this.#publish("microphone", microphone, "audio", {});
-    preferCodec(this.#publish("camera", camera, "video", {}), codec);
-    for (let pair = 0; pair < SLOT_PAIRS + EXTRA_VIDEO_SLOTS; pair++) {
-      if (pair < SLOT_PAIRS) this.#slots.push(this.#pc.addTransceiver("audio", { direction: "recvonly" }));
-      this.#slots.push(this.#pc.addTransceiver("video", { direction: "recvonly" }));
+  start(microphone, camera, { codec, pictures }) {
+    this.publishing.publishMicrophone(microphone);
+    this.publishing.publishCamera(camera, codec);
+    this.makeRoom(Math.max(FIRST_PICTURES, pictures));
+  }
+
+  /**
+   * Declare as many slots as it takes to show so many pictures at a time. Slots are never taken away.
+   * @param {number} pictures
+   */
+  makeRoom(pictures) {
+    const have = this.#slots.video.length;
+    if (pictures <= have) return;
+    const wanted = Math.min(MOST_PICTURES, Math.max(pictures, have && have + MORE_PICTURES));
+    for (let index = have; index < wanted; index++) {
+      if (index < MOST_SOUNDS) this.#addSlot("audio");
+      this.#addSlot("video");
     }
-    this.#slots.forEach(trimCodecs);
+  }
+
+  /** @returns {string[]} mids of all slots for pictures that are agreed */
+  get pictureSlots() {
+    return this.#slots.video.flatMap(({ mid, currentDirection }) => (mid !== null && currentDirection ? [mid] : []));
   }
 
   get connectionState() {
@@ -85,65 +102,12 @@ export class Peer {
    * @returns {RTCRtpReceiver | null} of the slot with that mid
    */
   receiver(mid) {
-    return this.#slots.find((slot) => slot.mid === mid)?.receiver ?? null;
-  }
-
-  /** @returns {Source[]} what the server was or is being told to expect */
-  get sources() {
-    return [...this.#sending].filter(([, t]) => t.direction === "sendonly").map(([source]) => source);
-  }
-
-  /**
-   * @param {string} mid
-   * @returns {Source | null} what is sent there
-   */
-  sourceOf(mid) {
-    return [...this.#sending].find(([, transceiver]) => transceiver.mid === mid)?.[0] ?? null;
+    const slots = [...this.#slots.audio, ...this.#slots.video];
+    return slots.find((slot) => slot.mid === mid)?.receiver ?? null;
   }
 
   getStats() {
     return this.#pc.getStats();
-  }
-
-  /**
-   * @param {"microphone" | "camera"} source
-   * @param {MediaStreamTrack | null} track
-   */
-  async setTrack(source, track) {
-    await this.#sending.get(source)?.sender.replaceTrack(track).catch(ignoreWhenClosed);
-  }
-
-  /**
-   * Publish a screen and, where the browser gives it, its sound. Takes a new offer.
-   * @param {MediaStream} stream
-   */
-  startScreen(stream) {
-    for (const track of stream.getTracks()) {
-      const source = track.kind === "video" ? "screen" : "screen-audio";
-      this.#publish(source, track, track.kind, track.kind === "video" ? { maxBitrate: SCREEN_BITRATE } : {});
-    }
-  }
-
-  stopScreen() {
-    for (const source of /** @type {Source[]} */ (["screen", "screen-audio"])) {
-      const transceiver = this.#sending.get(source);
-      if (!transceiver) continue;
-      transceiver.direction = "inactive";
-      void transceiver.sender.replaceTrack(null).catch(ignoreWhenClosed);
-    }
-  }
-
-  /** @param {CameraBudget} budget what the camera's picture may cost in a call of this size */
-  async setCameraBudget({ height, maxBitrate }) {
-    const sender = this.#sending.get("camera")?.sender;
-    const parameters = sender?.getParameters();
-    const encoding = parameters?.encodings[0];
-    if (!sender || !parameters || !encoding) return;
-    const captured = sender.track?.getSettings().height ?? height;
-    encoding.maxBitrate = maxBitrate;
-    encoding.scaleResolutionDownBy = Math.max(1, captured / height);
-    // Refused while a negotiation is under way in some versions; the next change of the room tries again.
-    await sender.setParameters(parameters).catch((error) => console.debug("setParameters:", error.message));
   }
 
   /** @param {string} sdp an offer of the server: it wins, an offer of our own is rolled back and made again */
@@ -171,6 +135,7 @@ export class Peer {
     }
     const restarted = this.#restarting;
     this.#restarting = false;
+    this.publishing.refresh();
     this.#listener.onNegotiated(restarted);
   }
 
@@ -192,13 +157,7 @@ export class Peer {
       this.#listener.onStale();
       return;
     }
-    // Withdrawn before the rollback, so that what the browser offers after it is what the server accepted before.
-    this.stopScreen();
-    for (const [source, transceiver] of this.#sending) {
-      if (transceiver.currentDirection !== null) continue;
-      transceiver.stop();
-      this.#sending.delete(source);
-    }
+    this.publishing.withdrawRefused();
     await this.#pc.setLocalDescription({ type: "rollback" }).catch(ignoreWhenClosed);
     this.#listener.onRefused(code, message, false);
   }
@@ -229,27 +188,11 @@ export class Peer {
     this.#pc.close();
   }
 
-  /**
-   * @param {Source} source
-   * @param {MediaStreamTrack | null} track
-   * @param {string} kind
-   * @param {RTCRtpEncodingParameters} encoding
-   * @returns {RTCRtpTransceiver}
-   */
-  #publish(source, track, kind, encoding) {
-    let transceiver = this.#sending.get(source);
-    if (transceiver) {
-      transceiver.direction = "sendonly";
-      void transceiver.sender.replaceTrack(track).catch(ignoreWhenClosed);
-    } else {
-      transceiver = this.#pc.addTransceiver(track ?? kind, {
-        direction: "sendonly",
-        streams: [this.#stream],
-        sendEncodings: [encoding],
-      });
-      this.#sending.set(source, transceiver);
-    }
-    return transceiver;
+  /** @param {"audio" | "video"} kind */
+  #addSlot(kind) {
+    const slot = this.#pc.addTransceiver(kind, { direction: "recvonly" });
+    trimCodecs(slot);
+    this.#slots[kind].push(slot);
   }
 
   async #offer() {
@@ -268,22 +211,8 @@ export class Peer {
   #sendOffer() {
     const sdp = this.#pc.localDescription?.sdp;
     if (!sdp) return;
-    /** @type {Record<string, Source>} */
-    const sources = {};
-    for (const [source, { mid, direction }] of this.#sending) {
-      if (mid !== null && direction === "sendonly") sources[mid] = source;
-    }
-    this.#send({ type: "offer", to: SERVER_ID, sdp, sources });
+    this.#send({ type: "offer", to: SERVER_ID, sdp, sources: this.publishing.sourcesByMid });
     clearTimeout(this.#answerTimer);
     this.#answerTimer = setTimeout(() => this.#listener.onStalled(), ANSWER_MS);
   }
-}
-
-/**
- * The connection may be closed while a step of it is under way; every other failure is worth a line.
- * @param {unknown} error
- */
-function ignoreWhenClosed(error) {
-  if (error instanceof DOMException && error.name === "InvalidStateError") return;
-  console.error("Negotiation failed:", error);
 }

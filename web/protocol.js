@@ -60,6 +60,23 @@ export const CloseCode = Object.freeze({
 /** @typedef {{ type: "dominant-speaker", user_id: string | null }} DominantSpeaker */
 /** The level in dBov: -127 is silence, 0 as loud as it gets. @typedef {{ user_id: string, level: number }} AudioLevel */
 /** @typedef {{ type: "audio-levels", levels: AudioLevel[] }} AudioLevels */
+/**
+ * Why a slot gets what it gets, see docs/protocol.md.
+ * @typedef {"best" | "tile" | "link" | "publisher" | "keyframe" | "hidden" | "source"} Reason
+ */
+/**
+ * What a slot gets of its track. Sizes in pixels, rates in bit/s; spatial and temporal are null while nothing is sent.
+ * @typedef {object} SlotQuality
+ * @property {string} mid
+ * @property {boolean} paused
+ * @property {number | null} [width]
+ * @property {number | null} [height]
+ * @property {Reason} reason
+ * @property {Record<string, number> | null} [detail] numbers that belong to the reason
+ */
+/** @typedef {{ type: "slot-quality", slots: SlotQuality[] }} SlotQualities */
+/** What somebody takes of a track of ours now. @typedef {{ track_id: string, rids: string[], spatial: number }} WantedLayers */
+/** @typedef {{ type: "layers-wanted", tracks: WantedLayers[] }} LayersWanted */
 /** @typedef {{ type: "offer" | "answer", from: string, sdp: string }} Description */
 /**
  * The last two only where it is about a track: `codec-unsupported`.
@@ -69,16 +86,20 @@ export const CloseCode = Object.freeze({
 
 /**
  * @typedef {RoomState | UserJoined | UserLeft | TrackPublished | TrackUnpublished | TrackMuted | Slots | DominantSpeaker
- *   | AudioLevels | Description | ErrorMessage} ServerMessage
+ *   | AudioLevels | SlotQualities | LayersWanted | Description | ErrorMessage} ServerMessage
  */
 
 /** @typedef {{ type: "join", user_id: string, user_name: string, delivery: "slots" }} JoinRequest */
 /** @typedef {{ type: "offer", to: string, sdp: string, sources: Record<string, Source> }} OfferRequest */
 /** @typedef {{ type: "answer", to: string, sdp: string }} AnswerRequest */
 /** @typedef {{ type: "track-muted", track_id: string, muted: boolean }} MuteRequest */
-/** @typedef {JoinRequest | OfferRequest | AnswerRequest | MuteRequest} ClientMessage */
+/** How large the tile of a slot is, in device pixels; 0 by 0: not to be seen. @typedef {{ mid: string, width: number, height: number }} TileView */
+/** @typedef {{ user_id: string, track_id: string, pinned: boolean }} WantedTrack */
+/** @typedef {{ type: "view", tiles: TileView[], wanted: WantedTrack[] }} ViewRequest */
+/** @typedef {JoinRequest | OfferRequest | AnswerRequest | MuteRequest | ViewRequest} ClientMessage */
 
 const SOURCES = new Set(["camera", "microphone", "screen", "screen-audio"]);
+const REASONS = new Set(["best", "tile", "link", "publisher", "keyframe", "hidden", "source"]);
 
 /**
  * @param {unknown} value
@@ -121,6 +142,27 @@ const isSlotChange = (value) =>
 /** @param {unknown} value */
 const isAudioLevel = (value) => isObject(value) && isString(value.user_id) && typeof value.level === "number";
 
+/** @param {unknown} value */
+const isNumberOrMissing = (value) => value === undefined || value === null || typeof value === "number";
+
+/** @param {unknown} value */
+const isSlotQuality = (value) =>
+  isObject(value) &&
+  isString(value.mid) &&
+  isBoolean(value.paused) &&
+  isNumberOrMissing(value.width) &&
+  isNumberOrMissing(value.height) &&
+  REASONS.has(/** @type {string} */ (value.reason)) &&
+  (value.detail === undefined || value.detail === null || isObject(value.detail));
+
+/** @param {unknown} value */
+const isLayersWanted = (value) =>
+  isObject(value) &&
+  isString(value.track_id) &&
+  Array.isArray(value.rids) &&
+  value.rids.every(isString) &&
+  typeof value.spatial === "number";
+
 /** @type {Record<string, (message: Record<string, unknown>) => boolean>} */
 const CHECKS = {
   "room-state": (m) =>
@@ -137,6 +179,8 @@ const CHECKS = {
   slots: (m) => Array.isArray(m.changes) && m.changes.every(isSlotChange),
   "dominant-speaker": (m) => isStringOrNull(m.user_id),
   "audio-levels": (m) => Array.isArray(m.levels) && m.levels.every(isAudioLevel),
+  "slot-quality": (m) => Array.isArray(m.slots) && m.slots.every(isSlotQuality),
+  "layers-wanted": (m) => Array.isArray(m.tracks) && m.tracks.every(isLayersWanted),
   offer: (m) => isString(m.from) && isString(m.sdp),
   answer: (m) => isString(m.from) && isString(m.sdp),
   error: (m) =>

@@ -1,5 +1,5 @@
 /**
- * @import { RoomState, ServerMessage, SlotChange, TrackInfo } from "./protocol.js"
+ * @import { RoomState, ServerMessage, SlotChange, SlotQuality, TrackInfo } from "./protocol.js"
  */
 
 /**
@@ -17,6 +17,8 @@ export class Roster {
   participants = new Map();
   /** @type {Map<string, SlotChange>} by mid; free slots are not in it */
   slots = new Map();
+  /** What those slots get, and why; by mid. @type {Map<string, SlotQuality>} */
+  quality = new Map();
   /** user_id of who has the floor; stays so in silence. @type {string | null} */
   dominant = null;
   /** How loud those are who are audible now (dBov), by user_id; oneself may be among them. @type {Map<string, number>} */
@@ -44,6 +46,7 @@ export class Roster {
   /** A new connection has new slots. */
   clearSlots() {
     this.slots.clear();
+    this.quality.clear();
     this.#unsupported.clear();
   }
 
@@ -92,9 +95,14 @@ export class Roster {
         break;
       case "slots":
         for (const change of message.changes) {
+          const { user_id, track_id } = this.slots.get(change.mid) ?? {};
+          if (user_id !== change.user_id || track_id !== change.track_id) this.quality.delete(change.mid);
           if (change.user_id === null) this.slots.delete(change.mid);
           else this.slots.set(change.mid, change);
         }
+        break;
+      case "slot-quality":
+        for (const slot of message.slots) this.quality.set(slot.mid, slot);
         break;
       default:
     }
