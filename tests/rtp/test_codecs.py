@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zvonim_sfu.rtp.codecs import MAX_AGGREGATED_UNITS, is_keyframe
+from zvonim_sfu.rtp.codecs import describer, is_keyframe
+from zvonim_sfu.rtp.description import PLAIN
+from zvonim_sfu.rtp.h264 import MAX_AGGREGATED_UNITS
 
 ENCODINGS = ["VP8", "VP9", "H264", "AV1"]
 
@@ -56,13 +58,14 @@ def test_vp8(payload: bytes, expected: bool) -> None:
         (b"\x48\x86", False),  # P: predicted from another picture
         (b"\x8c\x05\x82", True),  # I, B, E
         (b"\xa8\x05\x00\x00\x82", True),  # I, L, B; layer 0
-        (b"\xa8\x05\x02\x00\x82", False),  # spatial layer 1 of the same picture
-        (b"\xa8\x05\x0e\x00\x82", False),
+        (b"\xa8\x05\x03\x00\x82", False),  # spatial layer 1, predicted from the layer below
+        (b"\xa8\x05\x0f\x00\x82", False),
+        (b"\xa8\x05\x02\x00\x82", True),  # the lowest layer that is sent
         (b"\xa8\x05\xf1\x00\x82", True),  # TID, U and D say nothing of it
         (b"\xa8\x81\x23\x00\x00\x82", True),  # 15-bit picture id
-        (b"\xa8\x81\x23\x04\x00\x82", False),
+        (b"\xa8\x81\x23\x05\x00\x82", False),
         (b"\x28\x00\x00", True),  # layers without a picture id
-        (b"\x28\x02\x00", False),
+        (b"\x28\x03\x00", False),
         (b"\xe8\x05\x00\x00", False),
         (b"\xbb\x81\x23\x01\x18\x02\x80\x01", True),  # flexible mode with a scalability structure
         (b"", False),
@@ -128,6 +131,23 @@ def test_other_encodings_have_no_key_frames(encoding: str) -> None:
     assert is_keyframe(encoding, b"\x10\x50\x01") is False
 
 
-@given(st.sampled_from(ENCODINGS), st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"\x78" + tail))
-def test_any_bytes_are_a_key_frame_or_not(encoding: str, payload: bytes) -> None:
-    assert is_keyframe(encoding, payload) in (True, False)
+PAYLOADS = st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"\x78" + tail)
+
+
+@given(st.sampled_from(ENCODINGS), st.lists(st.tuples(PAYLOADS, st.binary(max_size=32)), max_size=4))
+def test_any_bytes_are_described(encoding: str, packets: list[tuple[bytes, bytes]]) -> None:
+    describe = describer(encoding)
+    for payload, descriptor in packets:
+        description = describe(payload, descriptor)
+        assert 0 <= description.spatial < 8
+        assert 0 <= description.temporal < 8
+        if description.switch is not None:
+            assert description.begins_frame
+        picture_id_at, bits, _, tl0_at, _ = description.fields
+        assert picture_id_at + bits // 8 < len(payload)
+        assert tl0_at < len(payload)
+
+
+@pytest.mark.parametrize("encoding", ["", "opus"])
+def test_other_encodings_are_plain(encoding: str) -> None:
+    assert describer(encoding)(b"\x10\x50\x01", None) is PLAIN

@@ -1,0 +1,176 @@
+"""AV1's dependency descriptor (AV1 RTP specification 1.0, appendix A): a frame's layers, and who may begin with it.
+
+What every frame can be is told once, in a structure of templates with each keyframe; a packet names its template.
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from zvonim_sfu.rtp.bits import BitReader, BitsError
+from zvonim_sfu.rtp.description import Restriction, Structure, SwitchingPoint, restriction_bits
+
+MANDATORY_BYTES: Final = 3
+_MAX_TEMPLATES: Final = 64
+_MAX_SPATIAL_LAYERS: Final = 4
+_MAX_TEMPORAL_LAYERS: Final = 8
+
+# next_layer_idc (A.8.2): what follows in the list of templates
+_NEXT_TEMPORAL: Final = 1
+_NEXT_SPATIAL: Final = 2
+_NO_MORE: Final = 3
+
+_SWITCH: Final = 2  # decode target indication (A.4): what follows is decodable with this frame
+
+
+class Templates(NamedTuple):
+    """The template dependency structure of a coded video sequence (A.8.2)."""
+
+    offset: int
+    """The number of the first template."""
+    layers: tuple[Restriction, ...]
+    """Spatial and temporal layer of each template."""
+    indications: tuple[int, ...]
+    """The decode target indications of each, two bits for each target, the first in the highest."""
+    targets: tuple[Restriction, ...]
+    """Up to which layers each decode target goes."""
+    structure: Structure
+
+    def switching_point(self, index: int, indications: int) -> SwitchingPoint | None:
+        """Tell what may begin with a frame of a template and these indications; None for nothing more."""
+        layer = self.layers[index]
+        above = [
+            target
+            for place, target in enumerate(reversed(self.targets))
+            if indications >> 2 * place & 3 == _SWITCH and (target > layer)
+        ]
+        return SwitchingPoint(layer, restriction_bits(above)) if above else None
+
+
+class Frame(NamedTuple):
+    """What a descriptor says of the frame whose packet carries it."""
+
+    begins: bool
+    ends: bool
+    layer: Restriction
+    switch: SwitchingPoint | None
+    structure: Structure | None
+    """Only where a new one is told."""
+
+
+class DescriptorReader:
+    """Reads the descriptors of one stream, in any order and with losses, and keeps the structure that they refer to."""
+
+    __slots__ = ("_current", "_former", "_frames")
+
+    def __init__(self) -> None:
+        self._current: Templates | None = None
+        # Late packets refer to it: an encoder numbers the next templates so that they can be told from these.
+        self._former: Templates | None = None
+        self._frames: dict[int, Frame | None] = {}
+        "Of those descriptors that are no longer than they must be, by their first byte."
+
+    def read(self, value: bytes) -> Frame | None:
+        """Return what a descriptor says; None for bytes that are none, or refer to a structure that never came."""
+        if len(value) == MANDATORY_BYTES:
+            first = value[0]
+            try:
+                return self._frames[first]
+            except KeyError:
+                frame = self._frames[first] = self._frame(first)
+                return frame
+        try:
+            return self._read_extended(value)
+        except BitsError:
+            return None
+
+    def _frame(self, first: int) -> Frame | None:
+        templates, index = self._find(first)
+        if templates is None:
+            return None
+        switch = templates.switching_point(index, templates.indications[index])
+        return Frame(first & 0x80 > 0, first & 0x40 > 0, templates.layers[index], switch, None)
+
+    def _find(self, first: int) -> tuple[Templates | None, int]:
+        for templates in (self._current, self._former):
+            if templates is not None:
+                index = (first - templates.offset) % _MAX_TEMPLATES
+                if index < len(templates.layers):
+                    return templates, index
+        return None, 0
+
+    def _read_extended(self, value: bytes) -> Frame | None:
+        """A.8.1; references and chains of a frame are left out, since who drops layers needs none of them."""
+        bits = BitReader(value)
+        first = bits.read(8)
+        bits.read(16)  # frame_number
+        has_structure = bits.read(1)
+        has_active = bits.read(1)
+        has_indications = bits.read(1)
+        bits.read(2)  # custom_fdiffs_flag, custom_chains_flag
+        structure = None
+        if has_structure:
+            self._keep(_read_templates(bits))
+            assert self._current is not None  # just kept
+            structure = self._current.structure
+        templates, index = self._find(first)
+        if templates is None:
+            return None
+        indications = templates.indications[index]
+        if has_active:
+            bits.read(len(templates.targets))  # active_decode_targets_bitmask: what is sent shows by itself
+        if has_indications:
+            indications = bits.read(2 * len(templates.targets))
+        switch = templates.switching_point(index, indications)
+        return Frame(first & 0x80 > 0, first & 0x40 > 0, templates.layers[index], switch, structure)
+
+    def _keep(self, templates: Templates) -> None:
+        if templates != self._current:
+            self._former, self._current = self._current, templates
+            self._frames = {}
+
+
+def _read_templates(bits: BitReader) -> Templates:
+    """A.8.2."""
+    offset = bits.read(6)
+    target_count = bits.read(5) + 1
+    layers = _read_layers(bits)
+    indications = tuple(bits.read(2 * target_count) for _ in layers)
+    for _ in layers:  # the frames that each refers to
+        while bits.read(1):
+            bits.read(4)
+    chains = bits.read_below(target_count + 1)
+    if chains:
+        for _ in range(target_count):
+            bits.read_below(chains)
+        bits.read(4 * chains * len(layers))
+    sizes: tuple[tuple[int, int], ...] = ()
+    if bits.read(1):
+        sizes = tuple((bits.read(16) + 1, bits.read(16) + 1) for _ in range(layers[-1].spatial + 1))
+    targets = tuple(_target(layers, indications, 2 * place) for place in reversed(range(target_count)))
+    temporal_layers = max(layer.temporal for layer in layers) + 1
+    return Templates(offset, layers, indications, targets, Structure(sizes, temporal_layers))
+
+
+def _read_layers(bits: BitReader) -> tuple[Restriction, ...]:
+    layers = []
+    spatial = temporal = 0
+    following = 0
+    while following != _NO_MORE:
+        layers.append(Restriction(spatial, temporal))
+        following = bits.read(2)
+        if following == _NEXT_TEMPORAL:
+            temporal += 1
+        elif following == _NEXT_SPATIAL:
+            spatial, temporal = spatial + 1, 0
+        if spatial >= _MAX_SPATIAL_LAYERS or temporal >= _MAX_TEMPORAL_LAYERS or len(layers) > _MAX_TEMPLATES:
+            raise BitsError("A dependency structure has too many layers or templates")
+    return tuple(layers)
+
+
+def _target(layers: tuple[Restriction, ...], indications: tuple[int, ...], shift: int) -> Restriction:
+    """Return up to which layers a decode target goes: those of the templates that are present in it."""
+    present = [layer for layer, word in zip(layers, indications, strict=True) if word >> shift & 3]
+    return Restriction(
+        max((layer.spatial for layer in present), default=0), max((layer.temporal for layer in present), default=0)
+    )
