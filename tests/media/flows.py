@@ -34,7 +34,7 @@ class RecordingEgress(Egress):
 class Wire(Batch):
     """A batch that hands packets to the egress of each."""
 
-    def append(self, egress: Egress, header: bytes, tail: bytes, number_at: int = -1) -> None:
+    def append(self, egress: Egress, header: bytes, tail: bytes, number_at: int = -1, priority: int = 2) -> None:
         assert isinstance(egress, RecordingEgress)
         egress.sent.append(RtpPacket.parse(header + tail))
 

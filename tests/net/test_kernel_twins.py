@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import socket
 import struct
 import time
@@ -17,8 +18,10 @@ from pylibsrtp import Policy
 from tests.net.kernels import COMPILED, KERNELS, sendmmsg
 from tests.net.links import PROFILES, link, rtp_header, session, sessions, waiting
 from zvonim_sfu.bandwidth.history import SendHistory
+from zvonim_sfu.bandwidth.pacer import AT, CREDIT, SHUT, Pacer, Priority
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path
+from zvonim_sfu.net.sending import UNPACED, Packet
 from zvonim_sfu.net.srtp import unprotect_rtp
 from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Fields, RtpPacket
 
@@ -40,6 +43,26 @@ EGRESSES: Final = 5
 SENDERS: Final = 6
 HISTORY: Final = 8
 """Packets that are kept, so that numbers go round."""
+
+
+class FullBucket(Pacer[Packet]):
+    """A gate that lets some packets pass, and then no more until it is opened: time makes no difference."""
+
+    def __init__(self) -> None:
+        super().__init__(estimate_bps=1)
+        self.held: list[tuple[Packet, int, Priority]] = []
+        self.open()
+
+    def open(self) -> list[tuple[Packet, int, Priority]]:
+        """Return what was held, and let some pass again."""
+        self.bucket[AT], self.bucket[CREDIT], self.bucket[SHUT] = math.inf, 3000, 0
+        held, self.held = self.held, []
+        return held
+
+    def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
+        """Take a few."""
+        self.held.append((packet, size, priority))
+        return len(self.held) <= 5
 
 
 class Operation(NamedTuple):
@@ -87,7 +110,8 @@ OFFSETS: Final = st.sampled_from((0, 0, 1, -1, 0x7F, 0x7FFF, 0xFFFF)) | st.integ
 FIELDS: Final = st.just(NO_FIELDS) | st.builds(
     Fields, PLACES, st.sampled_from((7, 15, 8)), st.integers(0, 0x7FFF), PLACES, st.integers(0, 255)
 )
-NAMES: Final = ("append", "forward", "forward", "forward", "shift", "flush", "session", "path", "history", "replace")
+NAMES: Final = ("append", "forward", "forward", "forward", "shift", "flush", "session", "path", "history", "replace",
+                "gate", "open")  # fmt: skip
 
 
 @st.composite
@@ -115,6 +139,9 @@ class Scene:
         for egress, history in zip(self.egresses[1:], self.histories[1:], strict=True):
             egress.history = history
             history.counter[0] = 0xFFFE
+        self.gates = [FullBucket() for _ in self.egresses]
+        for egress, gate in zip(self.egresses[2:], self.gates[2:], strict=True):
+            egress.gate = gate
         self.began = time.monotonic()
         self.batch = kernel.Batch(16)
         self.senders = [kernel.Sender(self.egresses[number % EGRESSES], 100 + number) for number in range(SENDERS)]
@@ -133,12 +160,18 @@ class Scene:
         match name:
             case "append":
                 at = 12 if offset % 2 else 14  # a header may be of any size
-                self.batch.append(egress, data[:at], data[at:], number_at)
+                self.batch.append(egress, data[:at], data[at:], number_at, sequence % 4 - 1)
             case "forward":
                 self.fan_out.forward(RtpPacket.parse(data), sequence, marker, fields)
             case "shift":
                 sender = self.senders[number]
                 sender.picture_id_offset, sender.tl0_offset, sender.frame_number_offset = offset, offset // 3, number_at
+                sender.priority = abs(offset) % 3
+            case "gate":
+                egress.gate = None if egress.gate is not None else self.gates[number]
+            case "open":
+                for packet, _, _ in self.gates[number].open():
+                    self.batch.append(egress, *packet, UNPACED)
             case "history":
                 egress.history = None if egress.history is not None else self.histories[number]
             case "session":
@@ -157,6 +190,7 @@ class Scene:
             [(egress.packets_sent, egress.bytes_sent, egress.drops) for egress in self.egresses],
             [(s.packets, s.octets, s.last_sequence, s.last_timestamp, s.floor) for s in self.senders],
             [(history.next_number, list(history.sizes)) for history in self.histories],
+            [(gate.held, list(gate.bucket)) for gate in self.gates],
             len(self.batch),
         )
 

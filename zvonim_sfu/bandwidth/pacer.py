@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from array import array
 from collections import deque
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
@@ -27,6 +28,16 @@ PADDING_BYTES: Final = 250
 # All that one receiver may have waiting: two large keyframes.
 MAX_QUEUED_BYTES: Final = 400_000
 
+# Places in `Pacer.bucket`: bytes per second that come in, how many it holds at most and now, and since when (s).
+RATE: Final = 0
+BURST: Final = 1
+CREDIT: Final = 2
+AT: Final = 3
+# Other than 0: something waits or a probe is sent, and all but audio has to go the same way.
+SHUT: Final = 4
+# Bytes that are left of a probe.
+PROBE_LEFT: Final = 5
+
 Item = TypeVar("Item")
 
 
@@ -50,51 +61,51 @@ class Release(NamedTuple, Generic[Item]):
 class Pacer(Generic[Item]):
     """Decides when packets go to one receiver.
 
-    For each packet, or for all of one wake-up together, ask `admit`; what it admits is sent at once and never seen by
-    the pacer. The rest is handed to `enqueue` and comes back from `release`, which is to be called at `next_at`. While
-    the link is far from full everything is admitted and no timer runs.
+    For each packet, or for all of one wake-up together, ask `admit`, or do the same with `bucket` in compiled code;
+    what it admits is sent at once and never seen by the pacer. The rest is handed to `enqueue` and comes back from
+    `release`, which is to be called at `next_at`. While the link is far from full everything is admitted and no timer
+    runs.
 
     Args:
         estimate_bps: what the link is believed to hold, in bit/s; later by `set_estimate`.
     """
 
-    __slots__ = ("_at", "_burst", "_bytes_per_s", "_credit", "_probe", "_probe_left", "_queues", "queued_bytes")
+    __slots__ = ("_bytes_per_s", "_probe", "_queues", "bucket", "queued_bytes")
 
+    bucket: array[float]
+    """The token bucket, see the places above; of fixed length, so that compiled code may take its buffer once."""
     queued_bytes: int
     """How much waits."""
 
     def __init__(self, *, estimate_bps: float) -> None:
         self._queues: tuple[deque[tuple[int, Item]], ...] = tuple(deque() for _ in Priority)
         self.queued_bytes = 0
-        self.set_estimate(estimate_bps)
-        # Bytes that may go at once; below zero after a packet that was larger.
-        self._credit = float(MIN_BURST_BYTES)
-        # When the credit was that.
-        self._at = -math.inf
         self._probe: Probe | None = None
-        self._probe_left = 0
+        # The credit may be below zero, after a packet that was larger.
+        self.bucket = array("d", (0.0, 0.0, MIN_BURST_BYTES, -math.inf, 0.0, 0.0))
+        self.set_estimate(estimate_bps)
 
     def set_estimate(self, bps: float) -> None:
         """Take a new estimate."""
         self._bytes_per_s = bps * FACTOR / 8
-        self._burst = max(self._bytes_per_s * BURST_S, MIN_BURST_BYTES)
+        self.bucket[BURST] = max(self._bytes_per_s * BURST_S, MIN_BURST_BYTES)
+        self._set_rate()
 
     def admit(self, size: int, now: float, priority: Priority = Priority.VIDEO) -> bool:
         """Ask whether `size` bytes may be sent at once. True also means that they were counted as sent."""
-        if priority is Priority.AUDIO:
-            self._refill(now)
-            self._count(size)
-            return True
-        if self.queued_bytes or self._probe is not None:
+        bucket = self.bucket
+        if bucket[SHUT] and priority is not Priority.AUDIO:
             return False
-        if now > self._at:  # as _refill, which this most frequent way cannot afford to call
-            credit = self._credit + self._bytes_per_s * (now - self._at)
-            self._credit = credit if credit < self._burst else self._burst
-            self._at = now
+        if now > bucket[AT]:  # as _refill, which this most frequent way cannot afford to call
+            credit = bucket[CREDIT] + bucket[RATE] * (now - bucket[AT])
+            bucket[CREDIT] = credit if credit < bucket[BURST] else bucket[BURST]
+            bucket[AT] = now
+        credit = bucket[CREDIT]
         # A packet may overdraw, more than that is to be handed over packet by packet.
-        if self._credit <= 0 or size > self._credit + MAX_OVERDRAFT_BYTES:
+        if priority is not Priority.AUDIO and (credit <= 0 or size > credit + MAX_OVERDRAFT_BYTES):
             return False
-        self._credit -= size
+        bucket[CREDIT] = credit - size
+        bucket[PROBE_LEFT] -= size
         return True
 
     def enqueue(self, item: Item, size: int, priority: Priority = Priority.VIDEO) -> bool:
@@ -103,15 +114,17 @@ class Pacer(Generic[Item]):
             return False
         self._queues[priority].append((size, item))
         self.queued_bytes += size
+        self._set_rate()
         return True
 
     def begin_probe(self, probe: Probe, now: float) -> None:
         """Send at the rate of a probe from now on, until its bytes have gone."""
         self._refill(now)
         self._probe = probe
-        self._probe_left = probe.size
+        self.bucket[PROBE_LEFT] = probe.size
         # Nothing saved up goes into it, for its packets are to be evenly apart.
-        self._credit = min(self._credit, 1.0)
+        self.bucket[CREDIT] = min(self.bucket[CREDIT], 1.0)
+        self._set_rate()
 
     @property
     def is_probing(self) -> bool:
@@ -122,41 +135,49 @@ class Pacer(Generic[Item]):
         """When to call `release` next (s, by the clock of `now`); None while nothing waits."""
         if self._probe is None and not self.queued_bytes:
             return None
+        rate, credit, at = self.bucket[RATE], self.bucket[CREDIT], self.bucket[AT]
         if self._probe is None:
-            return self._at + max(TICK_S, -self._credit / self._rate())
+            return at + max(TICK_S, -credit / rate)
         needed = 0 if self.queued_bytes else PADDING_BYTES
-        return self._at + max(PROBE_TICK_S, (needed - self._credit) / self._rate())
+        return at + max(PROBE_TICK_S, (needed - credit) / rate)
 
     def release(self, now: float) -> Release[Item]:
         """Return what may go now, the most urgent first."""
         self._refill(now)
+        self._end_probe()
         items: list[Item] = []
-        while self._credit > 0 and self.queued_bytes:
+        while self.bucket[CREDIT] > 0 and self.queued_bytes:
             queue = next(queue for queue in self._queues if queue)
             size, item = queue.popleft()
             self.queued_bytes -= size
             items.append(item)
             self._count(size)
         padding = 0
-        if self._probe is not None and self._credit >= PADDING_BYTES:
-            padding = int(self._credit)
+        if self._probe is not None and self.bucket[CREDIT] >= PADDING_BYTES:
+            padding = int(self.bucket[CREDIT])
             self._count(padding)
+        self._set_rate()
         return Release(items, padding)
 
-    def _rate(self) -> float:
-        """In bytes per second."""
+    def _set_rate(self) -> None:
+        """Follow what has changed: the probe, what waits, the estimate."""
         if self._probe is not None:
-            return self._probe.bps / 8
-        return max(self._bytes_per_s, self.queued_bytes / MAX_WAIT_S)
+            self.bucket[RATE] = self._probe.bps / 8
+        else:
+            self.bucket[RATE] = max(self._bytes_per_s, self.queued_bytes / MAX_WAIT_S)
+        self.bucket[SHUT] = self._probe is not None or self.queued_bytes > 0
 
     def _refill(self, now: float) -> None:
-        if now > self._at:
-            self._credit = min(self._credit + self._rate() * (now - self._at), self._burst)
-            self._at = now
+        bucket = self.bucket
+        if now > bucket[AT]:
+            bucket[CREDIT] = min(bucket[CREDIT] + bucket[RATE] * (now - bucket[AT]), bucket[BURST])
+            bucket[AT] = now
 
     def _count(self, size: int) -> None:
-        self._credit -= size
-        if self._probe is not None:
-            self._probe_left -= size
-            if self._probe_left <= 0:
-                self._probe = None
+        self.bucket[CREDIT] -= size
+        self.bucket[PROBE_LEFT] -= size
+        self._end_probe()
+
+    def _end_probe(self) -> None:
+        if self.bucket[PROBE_LEFT] <= 0:
+            self._probe = None

@@ -31,6 +31,7 @@ class DropReason(StrEnum):
     NO_SESSION = "no-session"
     NO_PATH = "no-path"
     TOO_LONG = "too-long"
+    PACER_FULL = "pacer-full"
     PROTECT_FAILED = "protect-failed"
     SOCKET_FULL = "socket-full"
     NO_BUFFERS = "no-buffers"

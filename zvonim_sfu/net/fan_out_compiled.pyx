@@ -7,7 +7,7 @@ from zvonim_sfu.rtp.packet import ExtensionPlan
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 
-from zvonim_sfu.net.sending_compiled cimport Batch, Egress, Entry, write16
+from zvonim_sfu.net.sending_compiled cimport AUDIO, VIDEO, Batch, Egress, Entry, write16
 
 cdef object NO_FIELDS = _NO_FIELDS
 
@@ -17,6 +17,7 @@ cdef class Sender:
     cdef readonly uint32_t ssrc
     cdef public object plan
     cdef public int payload_type
+    cdef int _priority
     cdef public int64_t sequence_offset
     cdef public int64_t timestamp_offset
     cdef public int64_t picture_id_offset
@@ -33,6 +34,17 @@ cdef class Sender:
         self.ssrc = ssrc
         self.plan = ExtensionPlan({})
         self.payload_type = -1
+        self._priority = VIDEO
+
+    @property
+    def priority(self):
+        return self._priority
+
+    @priority.setter
+    def priority(self, int priority):
+        if not AUDIO <= priority <= VIDEO:
+            raise ValueError("no priority")
+        self._priority = priority
 
 
 cdef struct Packet:
@@ -109,6 +121,7 @@ cdef class FanOut:
         write16(&entry.header[2], <uint16_t>sequence_out)
         _write32(&entry.header[4], timestamp_out)
         _write32(&entry.header[8], sender.ssrc)
+        entry.priority = sender._priority
         if 0 <= packet.number_at <= PyBytes_GET_SIZE(tail) - 2:
             entry.number_at = packet.number_at
         if sender.picture_id_offset or sender.tl0_offset or sender.frame_number_offset:

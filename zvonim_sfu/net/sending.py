@@ -6,6 +6,9 @@ The twin of sending_compiled.pyx, which does the same with the same bytes as res
 Transport-wide numbers are given while packets are protected, in that order, which is the order on the wire. A packet
 that cannot be protected or has no way takes none. One that the system refuses keeps its number: it is within the
 protected bytes, others may have followed it, and the client tells that it is lost, as it is.
+
+Where an egress has a gate, a packet that the gate's token bucket does not admit is handed back when all others have
+been sent, and is the gate's from then on: it appends it again when its time comes.
 """
 
 from __future__ import annotations
@@ -13,14 +16,16 @@ from __future__ import annotations
 import time
 from collections import Counter
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from zvonim_sfu.bandwidth.pacer import SHUT, Priority
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import Path, send
-from zvonim_sfu.net.srtp import protect_rtp
+from zvonim_sfu.net.srtp import MAX_RTP_BYTES, protect_rtp
 from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Tail
 
 if TYPE_CHECKING:
+    from array import array
     from collections.abc import Iterable
 
     from pylibsrtp import Session
@@ -31,19 +36,44 @@ if TYPE_CHECKING:
 # One burst of a key frame to some hundred receivers fits; above it, memory would grow with the burst.
 BATCH_MAX_PACKETS: Final = 1024
 
+# Instead of a priority: goes past the gate, which has counted the packet itself.
+UNPACED: Final = -1
+
 _pack_header: Final = Struct("!BBHII").pack
+
+
+class Packet(NamedTuple):
+    """A plain RTP packet on its way out, `header + tail`; as the arguments of `Batch.append`."""
+
+    header: bytes
+    tail: bytes
+    number_at: int = -1
+
+
+class Gate(Protocol):
+    """What holds packets of one egress back: see bandwidth.pacer."""
+
+    bucket: array[float]
+
+    def admit(self, size: int, now: float, priority: Priority, /) -> bool:
+        """Count a packet of this size as sent now; False if it is to be held."""
+
+    def hold(self, packet: Packet, size: int, priority: Priority, /) -> bool:
+        """Take a packet; False if too much waits, and it is dropped."""
 
 
 class Egress:
     """Where one transport's packets leave: its SRTP session and its path, None until there are such."""
 
-    __slots__ = ("bytes_sent", "drops", "history", "packets_sent", "path", "session")
+    __slots__ = ("bytes_sent", "drops", "gate", "history", "packets_sent", "path", "session")
 
     def __init__(self, session: Session | None = None, path: Path | None = None) -> None:
         self.session = session
         self.path = path
         self.history: SendHistory | None = None
         """Where packets with a transport-wide number are noted, and the numbers come from; None: they go out with 0."""
+        self.gate: Gate | None = None
+        """What paces its packets; None: nothing does."""
         self.packets_sent = 0
         self.bytes_sent = 0
         """UDP payload bytes: RTP header, payload and SRTP tag."""
@@ -64,6 +94,7 @@ class Sender:
         "payload_type",
         "picture_id_offset",
         "plan",
+        "priority",
         "sequence_offset",
         "ssrc",
         "timestamp_offset",
@@ -75,6 +106,8 @@ class Sender:
         self.ssrc = ssrc
         self.plan = ExtensionPlan({})
         self.payload_type = -1
+        self.priority = int(Priority.VIDEO)
+        """Of its packets before the gate."""
         self.sequence_offset = 0
         """From a packet's extended number to the one that it goes out with, of which the wire has 16 bits."""
         self.timestamp_offset = 0
@@ -102,17 +135,25 @@ class Batch:
 
     def __init__(self, max_packets: int = BATCH_MAX_PACKETS) -> None:
         self._max_packets = max_packets
-        self._packets: list[tuple[Egress, bytes, bytes, int]] = []
+        self._packets: list[tuple[Egress, Packet, int]] = []
 
     def __len__(self) -> int:
         return len(self._packets)
 
-    def append(self, egress: Egress, header: bytes, tail: bytes, number_at: int = -1) -> None:
+    def append(
+        self,
+        egress: Egress,
+        header: bytes,
+        tail: bytes,
+        number_at: int = -1,
+        priority: int = Priority.VIDEO,
+    ) -> None:
         """Take a plain RTP packet, `header + tail`; a full batch flushes itself.
 
         `number_at` is the place of its transport-wide number in the tail; one that is outside of it is none.
+        `priority` is one of Priority, or UNPACED.
         """
-        self._packets.append((egress, header, tail, number_at))
+        self._packets.append((egress, Packet(header, tail, number_at), priority))
         if len(self._packets) >= self._max_packets:
             self.flush()
 
@@ -120,16 +161,22 @@ class Batch:
         """Protect and send all, in order for each egress; what cannot be sent is counted in its `Egress.drops`."""
         packets, self._packets = self._packets, []
         now = time.monotonic()
-        for egress, header, tail, number_at in packets:
-            if egress.history is None or not 0 <= number_at <= len(tail) - 2:
-                drop = _send(egress, header + tail, None, now)
-            else:
-                data = bytearray(header + tail)
-                at = len(header) + number_at
-                data[at : at + 2] = (egress.history.next_number & 0xFFFF).to_bytes(2)
-                drop = _send(egress, bytes(data), egress.history, now)
+        held: list[tuple[Egress, Gate, Packet, Priority]] = []
+        for egress, packet, priority in packets:
+            drop = _fault(egress, packet)
+            if drop is None:
+                gate = egress.gate if priority != UNPACED else None
+                if gate is not None and not gate.admit(_size(packet), now, Priority(priority)):
+                    # What follows in this flush must not overtake it.
+                    gate.bucket[SHUT] = 1
+                    held.append((egress, gate, packet, Priority(priority)))
+                    continue
+                drop = _send(egress, packet, now)
             if drop is not None:
                 egress.drops[drop] += 1
+        for egress, gate, packet, kind in held:
+            if not gate.hold(packet, _size(packet), kind):
+                egress.drops[DropReason.PACER_FULL] += 1
 
 
 class FanOut:
@@ -180,7 +227,7 @@ class FanOut:
                 second_byte = marker_bit | sender.payload_type
                 header = _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
                 own = shift_fields(tail, octets, fields, sender) if is_shifted else tail
-                append(sender.egress, header, own.data, own.number_at)
+                append(sender.egress, header, own.data, own.number_at, sender.priority)
 
 
 def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Sender) -> Tail:
@@ -215,15 +262,29 @@ def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Sender) -> Tai
     return Tail(first_byte, bytes(own), number_at, frame_number_at)
 
 
-def _send(egress: Egress, data: bytes, history: SendHistory | None, now: float) -> DropReason | None:
+def _size(packet: Packet) -> int:
+    return len(packet.header) + len(packet.tail)
+
+
+def _fault(egress: Egress, packet: Packet) -> DropReason | None:
+    """Return why a packet cannot even be tried."""
     if egress.session is None:
         return DropReason.NO_SESSION
     if egress.path is None:
         return DropReason.NO_PATH
-    try:
-        protected = protect_rtp(egress.session, data)
-    except ValueError:
-        return DropReason.TOO_LONG
+    return DropReason.TOO_LONG if _size(packet) > MAX_RTP_BYTES else None
+
+
+def _send(egress: Egress, packet: Packet, now: float) -> DropReason | None:
+    assert egress.session is not None  # see _fault
+    assert egress.path is not None
+    header, tail, number_at = packet
+    history = egress.history if 0 <= number_at <= len(tail) - 2 else None
+    data = header + tail
+    if history is not None:
+        at = len(header) + number_at
+        data = b"".join((data[:at], (history.next_number & 0xFFFF).to_bytes(2), data[at + 2 :]))
+    protected = protect_rtp(egress.session, data)
     if protected is None:
         return DropReason.PROTECT_FAILED
     if history is not None:

@@ -6,6 +6,9 @@ from zvonim_sfu.net.system cimport cmsghdr, iovec, mmsghdr, msghdr, sockaddr_in6
 cdef enum:
     FIXED_HEADER_BYTES = 12
     MAX_PATCHES = 3  # picture id, TL0PICIDX, frame_number
+    # bandwidth.pacer.Priority, of which the gate lets audio pass.
+    AUDIO = 0
+    VIDEO = 2
 
 
 cdef struct Socket:
@@ -30,6 +33,7 @@ cdef struct Exit:
     # An egress, as the flush sees it.
     void *session
     Numbers numbers  # of a counter that is NULL: none
+    double *bucket  # of the gate, see bandwidth.pacer; NULL for none
     Socket *socket
     sockaddr_in6 address  # or sockaddr_in, which is shorter
     unsigned int address_size
@@ -59,6 +63,7 @@ cdef struct Entry:
     const char *tail_bytes
     Py_ssize_t tail_size
     Py_ssize_t number_at  # in the tail, -1 for none
+    int priority
     int patch_count
     Patch patches[MAX_PATCHES]
     int size  # protected
@@ -84,6 +89,8 @@ cdef class Egress:
     cdef LocalSocket _socket
     cdef object _history
     cdef tuple _views  # what keeps its arrays where they are
+    cdef object _gate
+    cdef object _bucket  # the same of the gate's
     cdef public object drops
 
 
@@ -107,7 +114,7 @@ cdef class Batch:
     cdef void _on_refused(self, Socket *, msghdr *, int) noexcept nogil
     cdef Entry *_entry(self, msghdr *) noexcept nogil
     cdef void _account(self, msghdr *, int) noexcept nogil
-    cdef _count_drops(self)
+    cdef list _settle(self)
     cdef void _release(self) noexcept
 
 

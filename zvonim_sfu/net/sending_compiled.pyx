@@ -16,12 +16,15 @@ copy nor libsrtp's trailer can leave it.
 from collections import Counter
 from weakref import WeakKeyDictionary
 
+from zvonim_sfu.bandwidth import pacer
 from zvonim_sfu.net import srtp
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import drop_reason
 from zvonim_sfu.net.sending import BATCH_MAX_PACKETS as _BATCH_MAX_PACKETS
+from zvonim_sfu.net.sending import UNPACED as _UNPACED
+from zvonim_sfu.net.sending import Packet
 
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
@@ -60,6 +63,24 @@ cdef enum:
 
 assert SLOT_BYTES >= srtp.MAX_PROTECTED_BYTES and MAX_PLAIN_BYTES == srtp.MAX_RTP_BYTES
 
+# Places in Pacer.bucket.
+cdef enum:
+    RATE = 0
+    BURST = 1
+    CREDIT = 2
+    AT = 3
+    SHUT = 4
+    PROBE_LEFT = 5
+    BUCKET_SIZE = 6
+
+assert (RATE, BURST, CREDIT, AT) == (pacer.RATE, pacer.BURST, pacer.CREDIT, pacer.AT)
+assert (SHUT, PROBE_LEFT) == (pacer.SHUT, pacer.PROBE_LEFT)
+
+cdef enum:
+    UNPACED = -1
+
+assert (AUDIO, VIDEO, UNPACED) == (pacer.Priority.AUDIO, pacer.Priority.VIDEO, _UNPACED)
+
 # Why a packet was not sent: `Entry.failure`. Numbers above these are those of `errno`, moved by SEND.
 cdef enum:
     SENT = 0
@@ -67,9 +88,12 @@ cdef enum:
     NO_PATH = 2
     TOO_LONG = 3
     PROTECT_FAILED = 4
-    SEND = 5
+    HELD = 5  # and is the gate's
+    SEND = 6
 
 cdef list _DROPS = [None, DropReason.NO_SESSION, DropReason.NO_PATH, DropReason.TOO_LONG, DropReason.PROTECT_FAILED]
+cdef object _PACER_FULL = DropReason.PACER_FULL
+cdef list _PRIORITIES = list(pacer.Priority)
 
 
 cdef class LocalSocket:
@@ -137,6 +161,22 @@ cdef class Egress:
         self.state.numbers.counter = <uint64_t *>PyMemoryView_GET_BUFFER(counter).buf
 
     @property
+    def gate(self):
+        return self._gate
+
+    @gate.setter
+    def gate(self, gate):
+        self.state.bucket = NULL
+        self._gate = self._bucket = None
+        if gate is None:
+            return
+        bucket = memoryview(gate.bucket)
+        if bucket.format != "d" or len(bucket) != BUCKET_SIZE:
+            raise ValueError("no token bucket")
+        self._gate, self._bucket = gate, bucket
+        self.state.bucket = <double *>PyMemoryView_GET_BUFFER(bucket).buf
+
+    @property
     def packets_sent(self):
         return self.state.packets_sent
 
@@ -170,8 +210,17 @@ cdef class Batch:
     def __len__(self):
         return self._count
 
-    def append(self, Egress egress not None, bytes header not None, bytes tail not None, Py_ssize_t number_at=-1):
+    def append(
+        self,
+        Egress egress not None,
+        bytes header not None,
+        bytes tail not None,
+        Py_ssize_t number_at=-1,
+        int priority=VIDEO,
+    ):
         cdef Entry *entry
+        if not UNPACED <= priority <= VIDEO:
+            raise ValueError("no priority")
         if not 0 <= number_at <= PyBytes_GET_SIZE(tail) - 2:
             number_at = -1
         if PyBytes_GET_SIZE(header) != FIXED_HEADER_BYTES:
@@ -183,6 +232,7 @@ cdef class Batch:
             entry = self.push(egress, tail)
             memcpy(entry.header, PyBytes_AS_STRING(header), FIXED_HEADER_BYTES)
         entry.number_at = number_at
+        entry.priority = priority
         self.push_end()
 
     cdef Entry *push(self, Egress egress, bytes tail) noexcept:
@@ -198,6 +248,7 @@ cdef class Batch:
         entry.tail_bytes = PyBytes_AS_STRING(tail)
         entry.tail_size = PyBytes_GET_SIZE(tail)
         entry.number_at = -1
+        entry.priority = VIDEO
         entry.patch_count = 0
         self._count += 1
         return entry
@@ -217,6 +268,8 @@ cdef class Batch:
 
     cpdef flush(self):
         cdef Socket *sockets
+        cdef list held = None
+        cdef Egress egress
         if self._count == 0:
             return
         try:
@@ -226,9 +279,14 @@ cdef class Batch:
                 while sockets != NULL:
                     self._send(sockets)
                     sockets = sockets.next
-            self._count_drops()
+            held = self._settle()
         finally:
             self._release()
+        if held is not None:
+            # Only now, since a gate may append again.
+            for egress, gate, packet, size, priority in held:
+                if not gate.hold(packet, size, priority):
+                    egress.drops[_PACER_FULL] += 1
 
     cdef Socket *_find_ways(self):
         # Chains the sockets that this flush uses, to each socket the exits that leave by it.
@@ -281,10 +339,13 @@ cdef class Batch:
             if entry.header_size + entry.tail_size > MAX_PLAIN_BYTES:
                 entry.failure = TOO_LONG
                 continue
+            entry.size = entry.header_size + <int>entry.tail_size
+            if exit.bucket != NULL and not _admit(exit.bucket, entry.priority, entry.size, now):
+                entry.failure = HELD
+                continue
             slot = self._arena + <size_t>i * SLOT_BYTES
             memcpy(slot, entry.header, entry.header_size)
             memcpy(slot + entry.header_size, entry.tail_bytes, entry.tail_size)
-            entry.size = entry.header_size + <int>entry.tail_size
             if entry.patch_count:
                 _write_patches(entry, slot + entry.header_size)
             if entry.number_at >= 0 and exit.numbers.counter != NULL:
@@ -389,14 +450,26 @@ cdef class Batch:
                 entry.exit.bytes_sent += entry.size
             entry = entry.next
 
-    cdef _count_drops(self):
+    cdef list _settle(self):
+        # Counts what was dropped; returns what gates are to be given, None for nothing.
+        cdef list held = None
         cdef Entry *entry
+        cdef Egress egress
         cdef int i
         for i in range(self._count):
             entry = &self._entries[i]
-            if entry.failure != SENT:
+            if entry.failure == SENT:
+                continue
+            egress = <Egress>entry.egress
+            if entry.failure == HELD:
+                if held is None:
+                    held = []
+                packet = Packet(entry.header[: entry.header_size], _own_tail(entry), entry.number_at)
+                held.append((egress, egress._gate, packet, entry.size, _PRIORITIES[entry.priority]))
+            else:
                 drop = _DROPS[entry.failure] if entry.failure < SEND else drop_reason(entry.failure - SEND)
-                (<Egress>entry.egress).drops[drop] += 1
+                egress.drops[drop] += 1
+        return held
 
     cdef void _release(self) noexcept:
         cdef int i, count = self._count
@@ -404,6 +477,35 @@ cdef class Batch:
         for i in range(count):
             Py_DECREF(<object>self._entries[i].egress)
             Py_DECREF(<object>self._entries[i].tail)
+
+
+cdef bytes _own_tail(Entry *entry):
+    # What its receiver is to get, without number.
+    cdef bytes tail
+    if entry.patch_count == 0:
+        return <bytes>entry.tail
+    tail = PyBytes_FromStringAndSize(entry.tail_bytes, entry.tail_size)
+    _write_patches(entry, <uint8_t *>PyBytes_AS_STRING(tail))
+    return tail
+
+
+cdef bint _admit(double *bucket, int priority, int size, double now) noexcept nogil:
+    # As Pacer.admit, for one packet.
+    cdef double credit
+    if priority == UNPACED:
+        return True
+    if bucket[SHUT] != 0 and priority != AUDIO:
+        return False
+    if now > bucket[AT]:
+        credit = bucket[CREDIT] + bucket[RATE] * (now - bucket[AT])
+        bucket[CREDIT] = credit if credit < bucket[BURST] else bucket[BURST]
+        bucket[AT] = now
+    if priority != AUDIO and bucket[CREDIT] <= 0:
+        bucket[SHUT] = 1  # what follows in this flush must not overtake it
+        return False
+    bucket[CREDIT] -= size
+    bucket[PROBE_LEFT] -= size
+    return True
 
 
 cdef void _write_patches(Entry *entry, uint8_t *tail) noexcept nogil:
