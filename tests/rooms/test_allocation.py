@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from tests.support.fake_peer import FakeTrack, make_slots
 from zvonim_sfu.media.peer import Slot
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.rooms.allocation import NOBODY, Claims, Published, allocate
+from zvonim_sfu.rooms.allocation import NOBODY, Claims, Precedence, Published, allocate
+from zvonim_sfu.rooms.view import Wish
 
 CAMERA, MICROPHONE, SCREEN, SCREEN_AUDIO = (
     Source.CAMERA,
@@ -34,7 +35,7 @@ def give(
     *,
     to: str = "eve",
 ) -> dict[str, FakeTrack | None]:
-    return allocate(Published(tracks), to, slots, current, claims)
+    return allocate(Published(tracks), to, slots, current, Precedence(claims))
 
 
 def shown(result: dict[str, FakeTrack | None]) -> dict[str, str]:
@@ -183,6 +184,55 @@ def test_a_picture_comes_beside_its_sound_if_the_stranger_there_has_no_claim() -
     assert shown(then) == shown(first) | {"v0": "cem/camera"}
 
 
+# Wishes
+
+
+def ask(*keys: str, pinned: bool = False) -> list[Wish]:
+    return [Wish(who, track_id, pinned) for who, track_id in (key.split("/") for key in keys)]
+
+
+def serve(
+    tracks: list[FakeTrack], slots: list[Slot], current: dict[str, FakeTrack | None], precedence: Precedence
+) -> dict[str, str]:
+    return shown(allocate(Published(tracks), "eve", slots, current, precedence))
+
+
+def test_the_next_page_is_what_is_asked_for() -> None:
+    tracks, slots = crowd("ann", "bob", "cem", "dan"), make_slots(2, 2)
+    first = give(tracks, slots, {})
+    page = serve(tracks, slots, first, Precedence(wishes=ask("cem/camera", "dan/camera")))
+    assert {page["v0"], page["v1"]} == {"cem/camera", "dan/camera"}
+
+
+def test_what_is_pinned_goes_before_who_speaks_and_that_before_what_is_asked_for() -> None:
+    tracks, slots = crowd("ann", "bob", "cem", "dan"), make_slots(2, 0)
+    first = give(tracks, slots, {})
+    speakers = claims("ann", "bob", dominant="ann")
+    assert serve(tracks, slots, first, Precedence(speakers, ask("dan/camera"))) == shown(first)
+    then = serve(tracks, slots, first, Precedence(speakers, ask("dan/camera", pinned=True)))
+    assert then == shown(first) | {"v1": "dan/camera"}
+    both = ask("dan/camera", "cem/camera", pinned=True)
+    assert {"v0": "dan/camera", "v1": "cem/camera"}.items() <= serve(
+        tracks, slots, {}, Precedence(speakers, both)
+    ).items()
+
+
+def test_what_is_hidden_gives_way_first() -> None:
+    tracks, slots = crowd("ann", "bob", "cem"), make_slots(2, 1)
+    first = give(tracks, slots, {})
+    for mid in ("v0", "v1"):
+        then = serve(tracks, slots, first, Precedence(wishes=ask("cem/camera"), hidden={mid}))
+        assert then == shown(first) | {mid: "cem/camera"}
+
+
+def test_what_does_not_exist_or_is_ones_own_is_not_given() -> None:
+    tracks, slots = [*person("ann"), *person("eve")], make_slots(2, 0)
+    assert serve(tracks, slots, {}, Precedence(wishes=ask("bob/camera", "eve/camera", "ann/camera"))) == {
+        "a0": "ann/microphone",
+        "v0": "ann/camera",
+    }
+
+
 # Properties
 
 people = st.sampled_from(["ann", "bob", "cem", "dan"])
@@ -262,6 +312,34 @@ def test_who_has_a_claim_waits_only_for_others_who_have_one(
     # A second look changes nothing; nor does it when the claims have gone.
     assert give(tracks, slots, after, claims) == after
     assert give(tracks, slots, after, NOBODY) == after
+
+
+@given(tracks_lists, slot_lists(), st.data())
+def test_nobody_waits_while_a_lower_class_is_served(
+    tracks: list[FakeTrack], slots: list[Slot], data: st.DataObject
+) -> None:
+    before = give(tracks, slots, {})
+    keys = st.sampled_from([track.key for track in tracks]) if tracks else st.nothing()
+    wishes = [
+        wish for key in data.draw(st.lists(keys, unique=True)) for wish in ask(key, pinned=data.draw(st.booleans()))
+    ]
+    hidden = data.draw(st.frozensets(st.sampled_from([slot.mid for slot in slots]))) if slots else frozenset()
+    precedence = Precedence(data.draw(claims_of(tracks)), wishes, hidden)
+    after = allocate(Published(tracks), "eve", slots, before, precedence)
+    held = [track for track in after.values() if track is not None]
+    for track in tracks:
+        if track not in held:
+            holders = [other for other in held if other.kind == track.kind]
+            assert len(holders) == sum(slot.kind == track.kind for slot in slots)
+            assert all(precedence.of(other)[0] <= precedence.of(track)[0] for other in holders)
+    # Who gave way is of a class below all that came, and as many are served as before.
+    gone = [track for track in before.values() if track is not None and track not in held]
+    came = [track for track in held if track not in before.values()]
+    assert all(
+        precedence.of(one)[0] > precedence.of(other)[0] for one in gone for other in came if one.kind == other.kind
+    )
+    assert len(gone) == len(came)
+    assert allocate(Published(tracks), "eve", slots, after, precedence) == after
 
 
 @given(st.lists(people, unique=True), st.integers(0, 5), st.integers(0, 3))

@@ -13,6 +13,7 @@ from zvonim_sfu.rooms.conversation import MAX_METERS
 from zvonim_sfu.rooms.events import AudioLevel, AudioLevels, DominantSpeaker
 from zvonim_sfu.rooms.limits import Limits
 from zvonim_sfu.rooms.speakers import HOLD_S, TICK_S
+from zvonim_sfu.rooms.view import View, Wish
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -197,6 +198,38 @@ async def test_who_speaks_becomes_visible_within_300_ms_and_stays_a_while() -> N
     await speak(HOLD_S)
     await speak(0.3, people[2])
     assert people[2].id in seen(viewer)
+
+
+@warped
+async def test_the_page_that_is_asked_for_comes_back_when_who_spoke_has_fallen_silent() -> None:
+    call = Call()
+    (viewer,) = enter(call, "viewer", pairs=2)
+    people = enter(call, *"abcd")
+    await speak(1)
+    page = people[2:]
+    viewer.participant.set_view(View(wishes=tuple(Wish(client.id, "camera", pinned=False) for client in page)))
+    await settle()
+    assert seen(viewer) == {client.id for client in page}
+    await speak(0.3, people[0])
+    assert people[0].id in seen(viewer)
+    await speak(HOLD_S + 1)
+    assert seen(viewer) == {client.id for client in page}
+    # What is pinned stays, whoever speaks.
+    viewer.participant.set_view(View(wishes=tuple(Wish(client.id, "camera", pinned=True) for client in page)))
+    await speak(1, people[0])
+    assert seen(viewer) == {client.id for client in page}
+
+
+@warped
+async def test_only_who_does_not_see_who_speaks_is_looked_at() -> None:
+    call = Call()
+    people = enter(call, *"abcd")
+    narrow, narrower = enter(call, "x", pairs=4, audio=2)[0], enter(call, "y", pairs=2, audio=4)[0]
+    await speak(1)
+    updates = [client.peer.updates for client in (*people, narrow, narrower)]
+    await speak(0.5, people[3])
+    assert [client.peer.updates for client in (*people, narrow, narrower)] == [*updates[:-1], updates[-1] + 1]
+    assert people[3].id in seen(narrower)
 
 
 @warped

@@ -13,6 +13,7 @@ from hypothesis.stateful import Bundle, MultipleResults, RuleBasedStateMachine, 
 
 from tests.support.fake_peer import FakeNode
 from tests.support.warp import WarpLoop
+from zvonim_sfu.rooms import view as sight
 from zvonim_sfu.rooms.events import (
     RoomState,
     ServerMessage,
@@ -25,6 +26,7 @@ from zvonim_sfu.rooms.events import (
 )
 from zvonim_sfu.rooms.limits import Limits
 from zvonim_sfu.rooms.registry import Registry, RoomError
+from zvonim_sfu.rooms.view import Tile, Wish
 
 from .support import FakeConnection
 
@@ -174,6 +176,13 @@ class RoomLife(RuleBasedStateMachine):
         if person.connection is not None and person.participant.is_joined:
             self.run(person.participant.handle_offer, offer, {})
 
+    @rule(person=people, other=people, track=st.sampled_from(["camera", "screen"]), pinned=st.booleans())
+    def look_at(self, person: Person, other: Person, track: str, pinned: bool) -> None:
+        if person.connection is not None:
+            tiles = {"v0": Tile(0, 0), "v1": Tile(320, 180)}
+            wishes = (Wish(other.participant.user_id, track, pinned),)
+            self.run(person.participant.set_view, sight.View(tiles, wishes))
+
     @rule(person=people, track=st.sampled_from(["camera", "microphone"]), muted=st.booleans())
     def mute(self, person: Person, track: str, muted: bool) -> None:
         if person.connection is not None:
@@ -232,6 +241,10 @@ class RoomLife(RuleBasedStateMachine):
                 given = [id(track) for track in peer.assigned.values() if track is not None]
                 assert set(given) <= published
                 assert len(set(given)) == len(given)
+                # Nobody waits while there is a place.
+                for kind in {slot.kind for slot in peer.slots if peer.assigned[slot.mid] is None}:
+                    waiting = [t for o in others for t in o.participant.tracks if t.kind == kind and id(t) not in given]
+                    assert waiting == []
             else:
                 assert {id(track) for track in peer.tracks} == published
 

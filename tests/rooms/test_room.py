@@ -18,6 +18,7 @@ from zvonim_sfu.rooms.events import (
     UserJoined,
     UserLeft,
 )
+from zvonim_sfu.rooms.view import View, Wish
 
 from .support import ICE_SERVERS, Call, Client, settle
 
@@ -129,6 +130,35 @@ def test_who_has_no_free_slot_is_not_bothered_with_what_comes() -> None:
         call.enter("Dan", offer="microphone camera")
         await settle()
         assert (full.peer.updates, free.peer.updates) == (updates[0], updates[1] + 1)
+
+    run_warped(scenario())
+
+
+def test_who_has_asked_for_a_track_gets_it_when_it_comes_and_nobody_else_is_looked_at() -> None:
+    async def scenario() -> None:
+        call = Call()
+        call.enter("Ann", offer="microphone camera")
+        dan = call.enter("Dan")
+        full, asking = (call.enter(name, slot_mode=True, offer="pairs=1") for name in ("Bob", "Cem"))
+        assert asking.participant.set_view(View(wishes=(Wish(dan.id, "camera", pinned=False),)))
+        assert not dan.participant.set_view(View())
+        await settle()
+        updates = full.peer.updates
+        dan.participant.handle_offer("camera", {})
+        await settle()
+        shown = asking.peer.assigned["v0"]
+        assert shown is not None
+        assert shown.participant_id == dan.id
+        assert full.peer.updates == updates
+        # `join` forgets it.
+        asking.participant.join(None, slot_mode=True)
+        dan.participant.handle_offer("", {})
+        await settle()
+        dan.participant.handle_offer("camera", {})
+        await settle()
+        shown = asking.peer.assigned["v0"]
+        assert shown is not None
+        assert shown.participant_id != dan.id
 
     run_warped(scenario())
 

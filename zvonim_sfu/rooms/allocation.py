@@ -1,16 +1,17 @@
 """Which slot carries which track: a pure function, for one subscriber in slot mode.
 
-It runs for everybody in the room whenever somebody's tracks come or go, so what is the same for all subscribers is
-found once (Published), and for who has no free slot it looks at the slots only.
+What is the same for all subscribers is found once (Published), and for who has no free slot it looks at the slots only.
 
 Rules, the stronger first:
 
-1. A track stays in its slot as long as it lives, unless one that has a claim (of somebody who speaks) finds no other. A
-   slot that changes hands costs a keyframe and a glitch, so what has a claim itself gives way to the dominant speaker
-   only, and the last in rank, who spoke longest ago or never, goes first.
-2. A microphone and a camera of one participant share a stream (audio k, video k), and so do a screen and its sound:
+1. Tracks are of five classes (Precedence): what the client pinned, the dominant speaker's, those that have a claim (of
+   somebody who speaks), what the client asks for else, and all others.
+2. A track stays in its slot as long as it lives, unless one of a higher class finds no other: a slot that changes hands
+   costs a keyframe and a glitch. Then the lowest class goes first; in it what is hidden, then the last in rank: who
+   spoke longest ago or never.
+3. A microphone and a camera of one participant share a stream (audio k, video k), and so do a screen and its sound:
    browsers keep only tracks of one stream in lip sync.
-3. What has a claim is served first, then what was published first.
+4. The higher class is served first, then what was published first.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from typing import TYPE_CHECKING, Final, Generic, Protocol, TypeVar
 from zvonim_sfu.media.source import Source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
 
     from zvonim_sfu.media.peer import Slot
+    from zvonim_sfu.rooms.view import Wish
 
 # The sound that belongs to a picture.
 _SOUND_OF: Final = {Source.CAMERA: Source.MICROPHONE, Source.SCREEN: Source.SCREEN_AUDIO}
@@ -82,12 +84,38 @@ class Claims:
     dominant: str | None
     """The participant before whose claims others give way."""
 
-    def rank(self, track: Track) -> float:
-        """Return the place of a track's participant, the dominant speaker's before all others."""
-        return -1 if track.participant_id == self.dominant else self.ranks.get(track.participant_id, math.inf)
-
 
 NOBODY: Final = Claims(frozenset(), {}, None)
+
+
+class Precedence:
+    """Whose tracks go before whose, for one subscriber."""
+
+    def __init__(
+        self, claims: Claims = NOBODY, wishes: Sequence[Wish] = (), hidden: Container[str] = frozenset()
+    ) -> None:
+        self.hidden = hidden
+        """Mids of slots that nobody looks at."""
+        self._claims = claims
+        self._wishes = {wish.key: place for place, wish in reversed(list(enumerate(wishes)))}
+        self._pinned = frozenset(wish.key for wish in wishes if wish.pinned)
+
+    @property
+    def claimants(self) -> frozenset[str]:
+        """Keys of what is not in the lowest class."""
+        return self._claims.tracks.union(self._wishes)
+
+    def of(self, track: Track) -> tuple[int, float]:
+        """Return the class of a track, 0 the highest, and its place in it."""
+        claims = self._claims
+        if track.key in self._pinned:
+            return 0, self._wishes[track.key]
+        if track.key in claims.tracks:
+            is_dominant = track.participant_id == claims.dominant
+            return (1, 0) if is_dominant else (2, claims.ranks.get(track.participant_id, math.inf))
+        if track.key in self._wishes:
+            return 3, self._wishes[track.key]
+        return 4, -1 if track.participant_id == claims.dominant else claims.ranks.get(track.participant_id, math.inf)
 
 
 def allocate(
@@ -95,7 +123,7 @@ def allocate(
     participant_id: str,
     slots: Sequence[Slot],
     current: Mapping[str, T | None],
-    claims: Claims = NOBODY,
+    precedence: Precedence,
 ) -> dict[str, T | None]:
     """Return what the slots carry, by mid: a track or None.
 
@@ -104,7 +132,7 @@ def allocate(
         participant_id: the subscriber, who is given nothing of its own.
         slots: what it negotiated, at most one of a kind in a stream.
         current: the result of the last call.
-        claims: who goes first.
+        precedence: who goes first.
     """
     held: dict[Slot, T] = {}
     streams: dict[str, int] = {}
@@ -116,7 +144,7 @@ def allocate(
             streams[track.key] = slot.stream
     claimants = [
         track
-        for key in claims.tracks
+        for key in precedence.claimants
         if key not in streams
         and (track := published.by_key.get(key)) is not None
         and track.participant_id != participant_id
@@ -125,8 +153,8 @@ def allocate(
     if claimants or len(held) < len(slots):
         free = _FreeSlots(slots, [slot for slot in slots if slot not in held])
         if claimants:
-            claimants.sort(key=lambda track: (claims.rank(track), track.key))
-            first = _make_room(claimants, held, free, published.partners, claims)
+            claimants.sort(key=lambda track: (precedence.of(track), track.key))
+            first = _make_room(claimants, _Held(held, precedence), free, published.partners)
             streams = {track.key: slot.stream for slot, track in held.items()}
             placed = _place(first, free, streams, published.partners)
         if free.has("audio") or free.has("video"):
@@ -140,34 +168,46 @@ def allocate(
     return {slot.mid: held.get(slot) or placed.get(slot.mid) for slot in slots}
 
 
-def _make_room(
-    claimants: Sequence[T], held: dict[Slot, T], free: _FreeSlots, partners: Mapping[str, str], claims: Claims
-) -> dict[str, T]:
-    """Take slots away from who has no claim, until there is one for each claimant; returns those for whom there is."""
-    streams = {track.key: slot.stream for slot, track in held.items()}
+class _Held(Generic[T]):
+    """The slots that carry something."""
+
+    def __init__(self, tracks: dict[Slot, T], precedence: Precedence) -> None:
+        self.tracks = tracks
+        self.streams = {track.key: slot.stream for slot, track in tracks.items()}
+        self._precedence = precedence
+
+    def yielding(self, claimant: T, beside: int | None) -> Slot | None:
+        """Return the slot that is to change hands, if any: of the lowest class, of that the last.
+
+        What is hidden goes first; then what is in the stream `beside`.
+        """
+        own, _ = self._precedence.of(claimant)
+        found: tuple[tuple[int, bool, bool, float], Slot] | None = None
+        for slot, track in reversed(self.tracks.items()):
+            if slot.kind == claimant.kind:
+                its, place = self._precedence.of(track)
+                value = (its, slot.mid in self._precedence.hidden, slot.stream == beside, place)
+                if its > own and (found is None or value > found[0]):
+                    found = (value, slot)
+        return None if found is None else found[1]
+
+
+def _make_room(claimants: Sequence[T], held: _Held[T], free: _FreeSlots, partners: Mapping[str, str]) -> dict[str, T]:
+    """Take slots away from lower classes, until there is one for each claimant; returns those for whom there is."""
     left = {kind: free.count(kind) for kind in ("audio", "video")}
     winners: dict[str, T] = {}
     for track in claimants:
         if left[track.kind]:
             left[track.kind] -= 1
         else:
-            slot = _last(track, held, streams.get(partners.get(track.key, "")), claims)
+            slot = held.yielding(track, held.streams.get(partners.get(track.key, "")))
             if slot is None:
                 continue
-            del held[slot]
+            del held.tracks[slot]
             free.give(slot)
-            streams[track.key] = slot.stream
+            held.streams[track.key] = slot.stream
         winners[track.key] = track
     return winners
-
-
-def _last(claimant: T, held: Mapping[Slot, T], beside: int | None, claims: Claims) -> Slot | None:
-    """Return the slot that is to change hands: that of the last in rank, or the one in the stream `beside`."""
-    of_kind = [(slot, track) for slot, track in reversed(list(held.items())) if slot.kind == claimant.kind]
-    yielding = [(slot, track) for slot, track in of_kind if track.key not in claims.tracks]
-    if not yielding and claimant.participant_id == claims.dominant:
-        yielding = [(slot, track) for slot, track in of_kind if track.participant_id != claims.dominant]
-    return max(yielding, key=lambda pair: (pair[0].stream == beside, claims.rank(pair[1])), default=(None, None))[0]
 
 
 def _place(

@@ -117,8 +117,10 @@ class Conversation:
             dominant=self._participant(self._speakers.dominant),
         )
         before, self.claims = self.claims, claims
-        if claims.tracks - before.tracks or claims.dominant != before.dominant:
-            self._room.follow_speakers()
+        new = claims.tracks - before.tracks
+        if claims.dominant != before.dominant:
+            new |= {track.key for track in self._tracks if track.participant_id == claims.dominant} & claims.tracks
+        self._room.follow_speakers(new, lapsed=bool(before.tracks - claims.tracks))
 
     def _tell(self) -> None:
         dominant = DominantSpeaker(self._participant(self._speakers.dominant))

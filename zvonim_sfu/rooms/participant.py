@@ -8,15 +8,12 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.peer import Peer
-from zvonim_sfu.rooms.allocation import allocate
 from zvonim_sfu.rooms.events import (
     SFU_ID,
     Answer,
     CloseCode,
     Offer,
     ParticipantInfo,
-    SlotChange,
-    Slots,
     TrackInfo,
     TrackMuted,
     TrackPublished,
@@ -25,6 +22,7 @@ from zvonim_sfu.rooms.events import (
 )
 from zvonim_sfu.rooms.statistics import ParticipantStatistics
 from zvonim_sfu.rooms.view import EVERYTHING
+from zvonim_sfu.rooms.viewer import Viewer
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -34,6 +32,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.rooms.allocation import Claims, Published
+    from zvonim_sfu.rooms.audience import Reception
     from zvonim_sfu.rooms.events import AudioLevels, Connection, DominantSpeaker, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
     from zvonim_sfu.rooms.view import View
@@ -60,13 +59,10 @@ class Participant:
         self._connection: Connection | None = None
         self._joined = False
         self._peer: Peer | None = None
+        self._viewer: Viewer | None = None
+        "There is one for each peer."
         self._slot_mode = False
-        self._view = EVERYTHING
         self._tracks: dict[str, UpTrack] = {}
-        self._assignment: dict[str, UpTrack | None] = {}
-        self.lacks_slots = False
-        "Whether there are tracks that it would get if it had more slots."
-        self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
         self._timer: asyncio.TimerHandle | None = None
         self._expire_after(room.limits.join_timeout_s)
 
@@ -147,8 +143,8 @@ class Participant:
         if self._peer is not None and (slot_mode != self._slot_mode or self._peer.connection_state == "failed"):
             self.close_peer()
         self._slot_mode = slot_mode
-        self._view = EVERYTHING  # this may be another page, with other tiles
         self._require_peer()
+        self.set_view(EVERYTHING)  # this may be another page, with other tiles
         self.send(self._room.state_for(self))
         if self._room.dominant.user_id is not None:
             self.tell_of_speakers(self._room.dominant)
@@ -183,35 +179,24 @@ class Participant:
 
     def set_view(self, view: View) -> bool:
         """Note what is on the client's screen. False: it joined without slots, which tiles stand for."""
-        if self._slot_mode:
-            self._view = view
+        if self._viewer is not None:
+            self._viewer.view = view
             self._room.schedule_update(self)
         return self._slot_mode
 
     # What the room wants
 
-    def update(self, published: Published[UpTrack], claims: Claims) -> None:
-        """Receive what the others publish, as far as there are slots; `claims` says who goes first."""
-        self.lacks_slots = False
-        if self._peer is None:
-            return
-        if not self._slot_mode:
-            self._peer.set_tracks(published.others_than(self.user_id))
-            return
-        assignment = allocate(published, self.user_id, self._peer.slots, self._assignment, claims)
-        given = sum(track is not None for track in assignment.values())
-        self.lacks_slots = given < len(published.by_key) - len(self._tracks)
-        if assignment == self._assignment and assignment.keys() == self._told.keys():
-            return  # as for most people in a large room when somebody comes
-        given_up = dict.fromkeys(self._assignment)
-        self._assignment = assignment
-        self._peer.assign(given_up | assignment)
-        self._tell_slots()
+    def update(self, published: Published[UpTrack], claims: Claims) -> Reception | None:
+        """Receive what the others publish, as far as there are slots; `claims` says who goes first.
+
+        Returns what it receives now; None while it has no peer.
+        """
+        return None if self._viewer is None else self._viewer.update(published, claims)
 
     def close_peer(self) -> None:
         """End the media of this participant. The next `join` or offer begins anew."""
         peer, self._peer = self._peer, None
-        self._assignment = {}
+        self._viewer = None
         if peer is not None:
             peer.close()  # which takes its tracks away, see on_up_track_removed
 
@@ -232,7 +217,7 @@ class Participant:
         self._log.info("track published", track=track.id, source=track.source)
         message = TrackPublished(self.user_id, track.id, track.source, track.muted)
         self._room.broadcast(message, sender=self)
-        self._room.schedule_update()
+        self._room.on_track_added(track)
 
     def on_up_track_removed(self, track: UpTrack) -> None:
         """Take a track away from the others."""
@@ -241,7 +226,7 @@ class Participant:
         del self._tracks[track.id]
         self._log.info("track unpublished", track=track.id)
         self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
-        self._room.schedule_update()
+        self._room.on_track_removed(track)
 
     def on_offer(self, sdp: str) -> None:
         """Send the server's own offer. While there is no WebSocket it waits in the peer, see Peer.resume."""
@@ -267,25 +252,14 @@ class Participant:
                 max_up_tracks=self._room.limits.up_tracks_per_participant,
                 log=self._log,
             )
+            self._viewer = Viewer(self.user_id, self._peer, self.send, slot_mode=self._slot_mode)
             self._room.schedule_update(self)
         return self._peer
 
-    def _tell_slots(self) -> None:
-        """Send the slots that carry something else than the client believes."""
-        changes = tuple(
-            SlotChange(mid, None, None, None, muted=False)
-            if track is None
-            else SlotChange(mid, track.participant_id, track.id, track.source, track.muted)
-            for mid, track in self._assignment.items()
-            if mid not in self._told or self._told[mid] != _key(track)
-        )
-        if changes:
-            self.send(Slots(changes))
-        self._told = {mid: _key(track) for mid, track in self._assignment.items()}
-
     def _forget_told(self) -> None:
-        """Have all slots told again: this may be another page, with another session, behind the same WebSocket."""
-        self._told = {}
+        """Have all told again: this may be another page, with another session, behind the same WebSocket."""
+        if self._viewer is not None:
+            self._viewer.forget_told()
         self._room.schedule_update(self)
 
     def _expire_after(self, seconds: float) -> None:
@@ -300,7 +274,3 @@ class Participant:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
-
-
-def _key(track: UpTrack | None) -> str | None:
-    return None if track is None else track.key

@@ -13,6 +13,7 @@ import structlog
 
 from zvonim_sfu import __version__
 from zvonim_sfu.rooms.allocation import Published
+from zvonim_sfu.rooms.audience import Audience
 from zvonim_sfu.rooms.conversation import Conversation
 from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
 from zvonim_sfu.rooms.ice_servers import ice_servers_for
@@ -20,7 +21,7 @@ from zvonim_sfu.rooms.participant import Participant
 from zvonim_sfu.rooms.statistics import RoomStatistics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.up_track import UpTrack
@@ -54,6 +55,9 @@ class Room:
         self._ice_servers = ice_servers
         self._on_forgotten = on_forgotten
         self._participants: dict[str, Participant] = {}
+        self._published: Published[UpTrack] | None = None
+        "None when it has to be made anew."
+        self._audience = Audience()
         self._update_handle: asyncio.Handle | None = None
         self._due: set[str] = set()
         "Who is looked at in the next update, by user_id."
@@ -90,12 +94,13 @@ class Room:
         participant = self._participants.pop(user_id, None)
         if participant is None:
             return
+        for track in participant.tracks:
+            self.on_track_removed(track)
+        self._audience.forget(user_id)
         participant.close(CloseCode.LEFT)
         self._log.info("left", participant=user_id, reason=reason)
         self.broadcast(UserLeft(user_id), sender=participant)
-        if self._participants:
-            self.schedule_update()
-        else:
+        if not self._participants:
             self._conversation.close()
             loop = asyncio.get_running_loop()
             self._empty_timer = loop.call_later(self.limits.empty_room_s, self._forget)
@@ -138,13 +143,24 @@ class Room:
             track_id=track.id,
         )
 
-    def schedule_update(self, participant: Participant | None = None) -> None:
-        """Give a participant, or everybody, the tracks that are due.
+    def on_track_added(self, track: UpTrack) -> None:
+        """Somebody publishes a track: give it to who has a place for it."""
+        self._published = None
+        self._schedule(self._audience.concerned_by_arrival(track))
 
-        All that happens in one turn of the loop is one update.
-        """
-        self._due.update(self._participants if participant is None else (participant.user_id,))
-        if self._update_handle is None and self._due:
+    def on_track_removed(self, track: UpTrack) -> None:
+        """Somebody publishes a track no more: take it from who has it, and fill its place."""
+        self._published = None
+        self._schedule(self._audience.concerned_by_end(track.key))
+
+    def schedule_update(self, participant: Participant) -> None:
+        """Give a participant the tracks that are due."""
+        self._schedule((participant.user_id,))
+
+    def _schedule(self, user_ids: Iterable[str]) -> None:
+        """Look at some participants soon. All that happens in one turn of the loop is one update."""
+        self._due.update(user_ids)
+        if self._update_handle is None and (self._due or self._published is None):
             self._update_handle = asyncio.get_running_loop().call_soon(self._update)
 
     def close(self, code: CloseCode) -> None:
@@ -154,31 +170,40 @@ class Room:
         participants = list(self._participants.values())
         self._participants.clear()
         self._due.clear()
+        self._published = None
         for participant in participants:
             participant.close(code)
         if self._update_handle is not None:
             self._update_handle.cancel()
             self._update_handle = None
 
-    def follow_speakers(self) -> None:
-        """Give slots to who speaks, where there are fewer of them than tracks."""
-        for participant in self._participants.values():
-            if participant.lacks_slots:
-                self.schedule_update(participant)
+    def follow_speakers(self, keys: Iterable[str], *, lapsed: bool) -> None:
+        """Give slots to these tracks, where they have none: their publishers speak; `lapsed`: others do no more."""
+        self._schedule(self._audience.concerned_by_claims(keys, lapsed=lapsed))
 
     def _update(self) -> None:
         self._update_handle = None
         due, self._due = self._due, set()
-        published = Published(track for participant in self._participants.values() for track in participant.tracks)
-        self._conversation.follow(tuple(published.by_key.values()))
-        for participant in [other for other in self._participants.values() if other.user_id in due]:
-            try:
-                participant.update(published, self._conversation.claims)
-            except Exception:  # noqa: BLE001 - whatever it was, the others go on
-                # A broken assumption costs this participant its media, and nobody else theirs.
-                self._log.exception("update failed", participant=participant.user_id)
-                participant.close_peer()
-                participant.send(Error("internal", "The server failed to send media. Join again."))
+        if self._published is None:
+            participants = self._participants.values()
+            self._published = Published(track for participant in participants for track in participant.tracks)
+            self._conversation.follow(tuple(self._published.by_key.values()))
+        for user_id in due & self._participants.keys():
+            self._update_one(self._participants[user_id], self._published)
+
+    def _update_one(self, participant: Participant, published: Published[UpTrack]) -> None:
+        try:
+            reception = participant.update(published, self._conversation.claims)
+        except Exception:  # noqa: BLE001 - whatever it was, the others go on
+            # A broken assumption costs this participant its media, and nobody else theirs.
+            self._log.exception("update failed", participant=participant.user_id)
+            participant.close_peer()
+            participant.send(Error("internal", "The server failed to send media. Join again."))
+            reception = None
+        if reception is None:
+            self._audience.forget(participant.user_id)
+        else:
+            self._audience.note(participant.user_id, reception)
 
     def _forget(self) -> None:
         self._empty_timer = None
