@@ -7,7 +7,7 @@ from random import Random
 
 import pytest
 
-from zvonim_sfu.bandwidth.aimd import BACKOFF, HEADROOM_BPS, MAX_HEADROOM, RateControl
+from zvonim_sfu.bandwidth.aimd import BACKOFF, CONTENDED_BACKOFF, HEADROOM_BPS, MAX_HEADROOM, RESPONSE_S, RateControl
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.reports import Report
 from zvonim_sfu.bandwidth.throughput import Throughput
@@ -94,10 +94,12 @@ class Control:
         self.rate = RateControl(start_bps=start_bps, min_bps=50_000, max_bps=5 * MBPS)
         self.now = 1000.0
 
-    def step(self, usage: Usage = Usage.NORMAL, acknowledged_bps: float = MBPS, *, times: int = 1) -> float:
+    def step(
+        self, usage: Usage = Usage.NORMAL, acknowledged_bps: float = MBPS, *, wait_s: float = 0.0, times: int = 1
+    ) -> float:
         for _ in range(times):
             self.now += 0.05
-            self.rate.update(usage, acknowledged_bps, round_trip_s=0.1, now=self.now)
+            self.rate.update(usage, acknowledged_bps, wait_s=wait_s, round_trip_s=0.1, now=self.now)
         return self.rate.bps
 
 
@@ -128,7 +130,7 @@ def test_rises_by_a_packet_for_each_response_time_near_what_the_link_held() -> N
     control.step(Usage.OVERUSE)
     before = control.step(acknowledged_bps=BACKOFF * MBPS)
     after = control.step(acknowledged_bps=BACKOFF * MBPS, times=20)
-    assert after - before == pytest.approx(9600 / 0.4, rel=0.01)
+    assert after - before == pytest.approx(9600 / (2 * RESPONSE_S), rel=0.01)
 
 
 def test_rises_fast_again_once_more_comes_through_than_the_link_held() -> None:
@@ -144,7 +146,45 @@ def test_is_not_reduced_again_before_it_can_have_helped() -> None:
     control.step(Usage.OVERUSE, acknowledged_bps=1.5 * MBPS)
     reduced = control.rate.bps
     assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS) == reduced
-    assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS, times=2) < reduced
+    assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS, times=4) < reduced
+
+
+def test_a_long_queue_is_drained_and_what_the_link_holds_is_taken_then() -> None:
+    control = Control(2 * MBPS)
+    control.step()
+    assert control.step(Usage.OVERUSE, wait_s=0.3) == pytest.approx(0.7 * MBPS, rel=0.01)
+    assert control.step(Usage.UNDERUSE, wait_s=0.2, times=5) == pytest.approx(0.7 * MBPS, rel=0.01)
+    # The slope is gone before the queue is.
+    assert control.step(wait_s=0.1, times=5) == pytest.approx(0.7 * MBPS, rel=0.01)
+    assert control.step(wait_s=0.01) == pytest.approx(BACKOFF * MBPS)
+
+
+def test_a_queue_that_stands_is_noticed_though_it_does_not_grow() -> None:
+    control = Control()
+    before = control.step(wait_s=0.07, times=40)
+    assert before > MBPS
+    assert control.step(wait_s=0.1, times=20, acknowledged_bps=before) < before * BACKOFF
+    assert control.step(wait_s=0.01, acknowledged_bps=before) == pytest.approx(before * BACKOFF)
+
+
+def test_beside_somebody_who_fills_the_queue_only_loss_counts() -> None:
+    """A packet more for each round trip in each round trip, and so much less after all losses of one."""
+    control = Control()
+    control.step()
+
+    def step(times: int, *, is_lossy: bool = False) -> float:
+        for _ in range(times):
+            control.now += 0.05
+            control.rate.contend(
+                is_lossy=is_lossy, acknowledged_bps=control.rate.bps, round_trip_s=0.4, now=control.now
+            )
+        return control.rate.bps
+
+    before = control.rate.bps
+    assert step(20) == pytest.approx(before + 9600 / 0.4**2, rel=0.01)
+    before = control.rate.bps
+    assert step(8, is_lossy=True) == pytest.approx(CONTENDED_BACKOFF * before)
+    assert step(2, is_lossy=True) == pytest.approx(CONTENDED_BACKOFF**2 * before)
 
 
 def test_never_rises_by_overuse() -> None:

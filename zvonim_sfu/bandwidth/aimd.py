@@ -12,16 +12,29 @@ BACKOFF: Final = 0.85
 # Far from what the link is known to hold.
 RISE_PER_S: Final = 1.08
 # Near it: one packet more for each time that it takes to see what that did, this and the round trip, twice (libwebrtc).
-RESPONSE_S: Final = 0.1
+# The round trip is one for all, so that whoever has the longer way does not end up with less.
+RESPONSE_S: Final = 0.08
 PACKET_BITS: Final = 1200 * 8
 # ... but not so much of a thin stream.
-MAX_RISE_PER_S: Final = 0.2
+MAX_RISE_PER_S: Final = 0.12
 # What was never sent was never tested (section 5.5); the constant lets the thinnest streams begin.
 MAX_HEADROOM: Final = 1.5
 HEADROOM_BPS: Final = 10_000
+# A queue that is longer than the first is to be gone within about two seconds: so much less for each second of it.
+LONG_QUEUE_S: Final = 0.05
+DRAIN_PER_S: Final = 0.6
+MIN_BACKOFF: Final = 0.6
+# A queue in which everything waits for so long, and does not grow, is one all the same, though no slope tells of it.
+STANDING_S: Final = 0.08
+STANDING_FOR_S: Final = 0.5
+# While somebody else fills the queue, as TCP does: a packet more for each round trip, each round trip, and after a loss
+# so much of it (RFC 9438 section 4.6).
+CONTENDED_BACKOFF: Final = 0.7
+# A round trip with a queue in it; a shorter one is not.
+MIN_CONTENDED_S: Final = 0.2
 # A queue takes a round trip to show that it drains: not reduced again before.
 MIN_PAUSE_S: Final = 0.01
-MAX_PAUSE_S: Final = 0.2
+MAX_PAUSE_S: Final = 0.6
 
 
 class LinkCapacity:
@@ -79,7 +92,18 @@ class RateControl:
         max_bps: never more.
     """
 
-    __slots__ = ("_capacity", "_changed_at", "_draining", "_max_bps", "_min_bps", "bps")
+    __slots__ = (
+        "_capacity",
+        "_changed_at",
+        "_is_draining",
+        "_lost_at",
+        "_max_bps",
+        "_min_bps",
+        "_reduced_at",
+        "_restored_bps",
+        "_standing_since",
+        "bps",
+    )
 
     bps: float
     """The estimate in bit/s."""
@@ -91,32 +115,72 @@ class RateControl:
         self._capacity = LinkCapacity()
         # Since when the estimate has been as it is; None before the first update.
         self._changed_at: float | None = None
-        # After a reduction the estimate is held until the queue is known to grow no more.
-        self._draining = False
+        # After a reduction the estimate is held until the queue is gone; then it is this much.
+        self._is_draining = False
+        self._restored_bps = 0.0
+        # When it was lowered last: for the sake of a queue, and of a loss.
+        self._reduced_at = -math.inf
+        self._lost_at = -math.inf
+        # Since when all packets have waited.
+        self._standing_since: float | None = None
 
-    def update(self, usage: Usage, acknowledged_bps: float, *, round_trip_s: float, now: float) -> None:
-        """Follow the detector's verdict.
+    def update(self, usage: Usage, acknowledged_bps: float, *, wait_s: float, round_trip_s: float, now: float) -> bool:
+        """Follow the detector's verdict; returns whether the link was full.
 
         Args:
             usage: that verdict.
             acknowledged_bps: what comes through.
+            wait_s: how long the packets of now wait at least, in seconds.
             round_trip_s: smoothed, in seconds.
             now: seconds, monotonic.
         """
         if self._changed_at is None:
             self._changed_at = now
+        if wait_s < STANDING_S:
+            self._standing_since = None
+        elif self._standing_since is None:
+            self._standing_since = now
+        pause_s = min(max(round_trip_s + 0.1, MIN_PAUSE_S), MAX_PAUSE_S)
         if usage is Usage.OVERUSE:
-            pause_s = min(max(round_trip_s, MIN_PAUSE_S), MAX_PAUSE_S)
-            if now - self._changed_at >= pause_s or not self._draining or acknowledged_bps < self.bps / 2:
-                self._reduce(acknowledged_bps, now)
-        elif usage is Usage.UNDERUSE:
+            if now - self._changed_at >= pause_s or not self._is_draining or acknowledged_bps < self.bps / 2:
+                self._reduce(acknowledged_bps, wait_s, now)
+            return True
+        if usage is Usage.UNDERUSE:
             # The queue drains: more now would keep it.
-            self._draining = True
-        elif self._draining:
-            self._draining = False
-            self._changed_at = now
+            self._drain()
+        elif self._is_standing(now) and now - self._reduced_at >= STANDING_FOR_S + round_trip_s:
+            self._reduce(acknowledged_bps, wait_s, now)
+            return True
+        elif self._is_draining:
+            if self._standing_since is None:
+                self._is_draining = False
+                self.bps = max(self.bps, self._restored_bps)
+                self._changed_at = now
         else:
-            self._raise(acknowledged_bps, round_trip_s, now)
+            self._raise(acknowledged_bps, now)
+        return False
+
+    def contend(self, *, is_lossy: bool, acknowledged_bps: float, round_trip_s: float, now: float) -> None:
+        """Take a share of a link on which somebody else fills the queue: by loss alone, as that one does.
+
+        Args:
+            is_lossy: whether packets were lost that were sent lately.
+            acknowledged_bps: what comes through.
+            round_trip_s: smoothed, in seconds.
+            now: seconds, monotonic.
+        """
+        self._is_draining = False
+        self._standing_since = None
+        elapsed_s = min(now - (self._changed_at or now), 1.0)
+        if is_lossy:
+            if now - self._lost_at >= round_trip_s:
+                self._lost_at = now
+                self.bps = max(min(self.bps, acknowledged_bps) * CONTENDED_BACKOFF, self._min_bps)
+        else:
+            bound_bps = min(MAX_HEADROOM * acknowledged_bps + HEADROOM_BPS, self._max_bps)
+            risen_bps = self.bps + PACKET_BITS / max(round_trip_s, MIN_CONTENDED_S) ** 2 * elapsed_s
+            self.bps = max(self.bps, min(risen_bps, bound_bps))
+        self._changed_at = now
 
     def set(self, bps: float, now: float) -> None:
         """Take an estimate that was found otherwise: by a probe, or given up for want of feedback."""
@@ -125,18 +189,30 @@ class RateControl:
         self.bps = min(max(bps, self._min_bps), self._max_bps)
         self._changed_at = now
 
-    def _reduce(self, acknowledged_bps: float, now: float) -> None:
+    def _is_standing(self, now: float) -> bool:
+        return self._standing_since is not None and now - self._standing_since >= STANDING_FOR_S
+
+    def _drain(self) -> None:
+        if not self._is_draining:
+            self._is_draining = True
+            self._restored_bps = 0.0
+
+    def _reduce(self, acknowledged_bps: float, wait_s: float, now: float) -> None:
         reduced_bps = BACKOFF * acknowledged_bps
         if reduced_bps > self.bps and self._capacity.bps is not None:
             # A burst of what had waited: the link does not hold that much.
             reduced_bps = BACKOFF * self._capacity.bps
-        self.bps = max(min(reduced_bps, self.bps), self._min_bps)
+        reduced_bps = min(reduced_bps, self.bps)
+        self._drain()
+        self._reduced_at = now
+        self._restored_bps = reduced_bps
+        share = max(BACKOFF - DRAIN_PER_S * max(wait_s - LONG_QUEUE_S, 0.0), MIN_BACKOFF) / BACKOFF
+        self.bps = max(reduced_bps * share, self._min_bps)
         self._capacity.exclude(acknowledged_bps, full=True)
         self._capacity.add(acknowledged_bps)
-        self._draining = True
         self._changed_at = now
 
-    def _raise(self, acknowledged_bps: float, round_trip_s: float, now: float) -> None:
+    def _raise(self, acknowledged_bps: float, now: float) -> None:
         self._capacity.exclude(acknowledged_bps, full=False)
         elapsed_s = min(now - (self._changed_at or 0.0), 1.0)
         self._changed_at = now
@@ -147,9 +223,9 @@ class RateControl:
         if self._capacity.bps is None:
             raised_bps = self.bps * RISE_PER_S**elapsed_s + 1000 * elapsed_s
         else:
-            raised_bps = self.bps + self._rise_near_capacity(round_trip_s) * elapsed_s
+            raised_bps = self.bps + self._rise_near_capacity() * elapsed_s
         self.bps = min(raised_bps, bound_bps)
 
-    def _rise_near_capacity(self, round_trip_s: float) -> float:
+    def _rise_near_capacity(self) -> float:
         """Return by how much to rise, in bit/s for each second: by a packet for each response time."""
-        return min(PACKET_BITS / (2 * (round_trip_s + RESPONSE_S)), MAX_RISE_PER_S * self.bps)
+        return min(PACKET_BITS / (2 * RESPONSE_S), MAX_RISE_PER_S * self.bps)

@@ -23,10 +23,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.bandwidth.aimd import RateControl
+from zvonim_sfu.bandwidth.contention import Contention
 from zvonim_sfu.bandwidth.groups import ArrivalGroups
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
+from zvonim_sfu.bandwidth.queueing import Queueing
 from zvonim_sfu.bandwidth.reports import ReportReader
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Trendline, Usage
@@ -50,6 +52,8 @@ QUEUEING_S: Final = 0.1
 REMB_VALID_S: Final = 10.0
 # Below this share of the estimate, the application does not fill what it may: the estimate is not tested by it.
 APPLICATION_LIMITED: Final = 0.65
+# Above this share of what is wanted, it is what is sent: nothing is left to be found out.
+SERVED: Final = 0.85
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +89,11 @@ class Estimator:
     """
 
     __slots__ = (
+        "_contention",
         "_groups",
         "_loss",
         "_probes",
+        "_queueing",
         "_rate",
         "_reader",
         "_remb_at",
@@ -124,6 +130,8 @@ class Estimator:
         self._groups = ArrivalGroups()
         self._trendline = Trendline()
         self._throughput = Throughput()
+        self._queueing = Queueing()
+        self._contention = Contention()
         self._round_trip = RoundTrip()
         self._rate = RateControl(start_bps=start_bps, min_bps=min_bps, max_bps=max_bps)
         self._loss = LossBound(min_bps=min_bps)
@@ -152,10 +160,11 @@ class Estimator:
         self._reported = max(self._reported, report.numbers[-1] + 1)
         self._round_trip.measured(now - report.sent_at[-1], now)
         self._throughput.add(report)
+        self._queueing.add(report)
         for delta in self._groups.deltas(report):
             self._trendline.add(delta)
         self._count_loss(report, now)
-        self._control(now, is_disturbed=self._probes.disturbs(report.sent_at[-1]))
+        self._control(report, now, is_disturbed=self._probes.disturbs(report.sent_at[-1]))
         self._take_probe(report, now)
         self._update(now)
 
@@ -184,9 +193,13 @@ class Estimator:
 
         Args:
             now: seconds, monotonic.
-            wanted_bps: what would be sent if the link held it. Up to the estimate, nothing is probed.
+            wanted_bps: what would be sent if the link held it. Nothing is probed if that is sent already, or if the
+                estimate exceeds it by enough for an allocation to go up.
         """
-        if self._trendline.usage is not Usage.NORMAL or self._throughput.sent_bps is None:
+        sent_bps = self._throughput.sent_bps
+        if self._trendline.usage is not Usage.NORMAL or sent_bps is None:
+            return None
+        if wanted_bps <= self.estimate_bps and sent_bps >= SERVED * wanted_bps:
             return None
         return self._probes.next(
             now=now,
@@ -223,11 +236,14 @@ class Estimator:
             bound="min" if bounds[bound] < self.min_bps else bound,
         )
 
-    def _control(self, now: float, *, is_disturbed: bool) -> None:
+    def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
         usage = self._trendline.usage
-        # While a queue grows the link is full, and the latest rate is what it holds.
+        # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
-        acknowledged_bps = through.latest_bps if usage is Usage.OVERUSE else through.acknowledged_bps
+        if usage is Usage.OVERUSE:
+            acknowledged_bps = self._queueing.link_bps() or through.latest_bps
+        else:
+            acknowledged_bps = through.acknowledged_bps
         if acknowledged_bps is None:
             if usage is not Usage.OVERUSE:
                 return
@@ -235,8 +251,26 @@ class Estimator:
         if is_disturbed and usage is Usage.OVERUSE:
             return
         before_bps = self._rate.bps
-        self._rate.update(usage, acknowledged_bps, round_trip_s=self._round_trip.smoothed_s, now=now)
-        if usage is Usage.OVERUSE:
+        if self._contention.update(wait_s=self._queueing.wait_s, estimate_bps=before_bps, now=now):
+            self._queueing.forget()
+        if self._contention.is_contended:
+            self._rate.contend(
+                is_lossy=report.missing > report.recovered,
+                acknowledged_bps=acknowledged_bps,
+                round_trip_s=self._round_trip.smoothed_s,
+                now=now,
+            )
+            self._probes.overused(before_bps=self._rate.bps, now=now)
+            return
+        is_full = self._rate.update(
+            usage,
+            acknowledged_bps,
+            wait_s=self._queueing.wait_s,
+            round_trip_s=self._round_trip.smoothed_s,
+            now=now,
+        )
+        if is_full:
+            self._contention.reduced(acknowledged_bps, now)
             self._probes.overused(before_bps=before_bps, now=now)
         if self._rate.bps < before_bps:
             self._loss.skip(now + self._round_trip.smoothed_s)

@@ -11,17 +11,18 @@ if TYPE_CHECKING:
 
 # Long enough that a few ms of jitter do not matter, short enough that the queue of one that is too high is gone soon.
 DURATION_S: Final = 0.05
-# Fewer packets would measure the link's grain (libwebrtc).
-MIN_PACKETS: Final = 6
-PACKET_BYTES: Final = 1200
+# Fewer bytes would measure the link's grain. More would hold up a thin link: these take a tenth of a second of
+# 150 kbit/s, and sound waits behind them.
+MIN_BYTES: Final = 1800
 # No probe has more, even if nobody tells where it ends.
 MAX_PACKETS: Final = 2000
 
 # The first probe of a transport against the start, the next against what the one before has found.
 START_FACTOR: Final = 3.0
 FACTOR: Final = 2.0
-# No higher than a little above what would be used: the estimate that it yields is to be enough for that.
-WANTED_FACTOR: Final = 1.2
+# No higher than a little above what would be used: the estimate that it yields is to be enough for that, and for what
+# an allocation keeps in reserve before it goes up.
+WANTED_FACTOR: Final = 1.25
 # One that raises less is not worth its padding.
 MIN_GAIN: Final = 1.1
 # Between probes that were no success, and after which the intervals grow to the second figure. A link that has become
@@ -75,7 +76,7 @@ class Probe:
     @classmethod
     def at(cls, bps: float) -> Probe:
         """Return the probe of a rate."""
-        return cls(bps, max(round(bps * DURATION_S / 8), MIN_PACKETS * PACKET_BYTES))
+        return cls(bps, max(round(bps * DURATION_S / 8), MIN_BYTES))
 
 
 class ProbeCluster:
@@ -192,7 +193,7 @@ class ProbeControl:
             self.failed(now)
         bps = self._rate(now, estimate_bps)
         bps = min(bps, wanted_bps * WANTED_FACTOR, self._max_bps)
-        if wanted_bps <= estimate_bps or bps < MIN_GAIN * estimate_bps:
+        if bps < MIN_GAIN * estimate_bps:
             return None
         self._probed = True
         self._fallen_from = 0.0

@@ -1,0 +1,99 @@
+"""How long packets wait on the way to a receiver, and what the link carries while they do."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from operator import sub
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
+
+# The shortest delay of so long at least, and of twice as long at most, is that of an empty queue; in that time clocks
+# drift apart by a few ms. A way that has become longer is known after it.
+WINDOW_S: Final = 15.0
+# A delay that differs by more is that of a receiver whose clock was set.
+CLOCK_JUMP_S: Final = 3.0
+# Of packets that waited less, jitter may be the reason.
+MIN_WAIT_S: Final = 0.005
+# While packets came one behind the other for so long, the link was full; what it carried lately is asked for.
+MIN_RUN_S: Final = 0.08
+MAX_RUN_S: Final = 0.2
+MEMORY_S: Final = 0.5
+
+
+class Queueing:
+    """The queue on the way, by one-way delays against the shortest one.
+
+    A packet that was sent before the one ahead of it came, by more than the way takes, waited for it: between the two
+    arrivals the link carried just this packet. Unlike a rate over a window, that of such packets is the link's own,
+    however little was sent.
+    """
+
+    __slots__ = ("_before", "_latest", "_latest_since", "_recent", "wait_s")
+
+    wait_s: float
+    """How long the packet of the last report waited that waited least, in seconds."""
+
+    def __init__(self) -> None:
+        self.wait_s = 0.0
+        self._recent: deque[Report] = deque()
+        self._reset(math.inf, -math.inf)
+
+    def _reset(self, delay_s: float, at: float) -> None:
+        # Shortest delays (s, clocks' difference included) of the window that is over and the one that lasts, and since
+        # when it does, by the receiver's clock.
+        self._before = self._latest = delay_s
+        self._latest_since = at
+        self._recent.clear()
+
+    def forget(self) -> None:
+        """Begin anew, for the way has changed: the next packets are the first that do not wait."""
+        self._reset(math.inf, -math.inf)
+
+    @property
+    def _shortest_s(self) -> float:
+        return min(self._before, self._latest)
+
+    def add(self, report: Report) -> None:
+        """Take a report with at least one packet that came."""
+        shortest = min(map(sub, report.arrived_at, report.sent_at))
+        at = report.arrived_at[-1]
+        if not abs(shortest - self._shortest_s) < CLOCK_JUMP_S:
+            self._reset(shortest, at)
+        elif at - self._latest_since >= WINDOW_S:
+            self._before, self._latest, self._latest_since = self._latest, shortest, at
+        elif shortest < self._latest:
+            self._latest = shortest
+        self.wait_s = shortest - self._shortest_s
+        recent = self._recent
+        recent.append(report)
+        while at - recent[0].arrived_at[-1] > MEMORY_S:
+            recent.popleft()
+
+    def link_bps(self) -> float | None:
+        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough."""
+        way_s = self._shortest_s + MIN_WAIT_S
+        # Backwards from the last packet: of the run that is looked at, its end, and the bytes that came after its
+        # first packet; the packet behind the one in hand, which tells whether the run goes on.
+        end = sent_after = arrived_after = size_after = carried = 0.0
+        is_run = False
+        for report in reversed(self._recent):
+            for sent_at, arrived_at, size in zip(
+                reversed(report.sent_at), reversed(report.arrived_at), reversed(report.sizes), strict=True
+            ):
+                if size_after and sent_after + way_s <= arrived_at <= arrived_after:
+                    if not is_run:
+                        is_run, end, carried = True, arrived_after, 0.0
+                    carried += size_after
+                    if end - arrived_at >= MAX_RUN_S:
+                        return carried * 8 / (end - arrived_at)
+                elif is_run:
+                    if end - arrived_after >= MIN_RUN_S:
+                        return carried * 8 / (end - arrived_after)
+                    is_run = False
+                sent_after, arrived_after, size_after = sent_at, arrived_at, size
+        if is_run and end - arrived_after >= MIN_RUN_S:
+            return carried * 8 / (end - arrived_after)
+        return None
