@@ -19,8 +19,10 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent, StunError, parse_check
 from zvonim_sfu.net.path import Path
 from zvonim_sfu.net.udp import UdpPort
-from zvonim_sfu.rtp.codecs import is_keyframe
+from zvonim_sfu.rtp.codecs import describer
+from zvonim_sfu.rtp.description import Restriction
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpError, RtpPacket
+from zvonim_sfu.rtp.rendition import Rendition
 from zvonim_sfu.rtp.rtcp import RtcpError, TransportFeedback, parse_compound
 from zvonim_sfu.rtp.rtx import unwrap
 from zvonim_sfu.signaling.messages import MessageError, parse_message
@@ -30,6 +32,7 @@ if TYPE_CHECKING:
 
 _REAL_OFFERS: Final = [captured_offer(name) for name in offer_names()]
 _ENCODINGS: Final = ("VP8", "VP9", "H264", "AV1", "opus")
+_PACKET: Final = RtpPacket.parse(b"\x80\x60" + bytes(10))
 _PLAN: Final = ExtensionPlan({1: 2, 2: 1, 14: 200})
 
 
@@ -43,11 +46,22 @@ def rtp(data: bytes) -> None:
     again = RtpPacket.parse(bytes([tail.first_byte]) + data[1:12] + tail.data)
     assert again.payload == packet.payload
     assert len(again.extensions()) <= len(packet.extensions())
-    for encoding in _ENCODINGS:
-        is_keyframe(encoding, packet.payload)
     original = unwrap(packet, ssrc=1, payload_type=96)
     if original is not None:
         assert RtpPacket.parse(original).payload == packet.payload[2:]
+
+
+def descriptions(data: bytes) -> None:
+    """Payloads and dependency descriptors of a stream in each codec, as they are described and left out."""
+    parts = [data[at : at + 80] for at in range(0, min(len(data), 800), 80)]
+    for encoding in _ENCODINGS:
+        describe = describer(encoding)
+        rendition = Rendition(Restriction(0, 1), renumbers_pictures=True)
+        for index, part in enumerate(parts):
+            sequence = index + (part[0] & 3)
+            description = describe(part[1:], part[40:])
+            placed = rendition.add(_PACKET, sequence, description)
+            assert placed is None or rendition.sequence_of(placed.number) == sequence
 
 
 def rtcp(data: bytes) -> None:
@@ -162,6 +176,7 @@ def message(data: bytes) -> None:
 
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "rtp": rtp,
+    "descriptions": descriptions,
     "rtcp": rtcp,
     "feedback": feedback,
     "stun": stun,
@@ -176,6 +191,8 @@ SEEDS: Final[dict[str, list[bytes]]] = {
         b"\x90\x60" + bytes(10) + b"\xbe\xde\x00\x02",
         b"\xb0\xe0" + bytes(10) + b"\x10\x00\x00\x01",
     ],
+    "descriptions": [bytes([0, *start]) for start in (b"\x90\xe0", b"\xea", b"\x78\x00", b"\x18\x0a", b"\x67\x64")]
+    + [bytes(40) + b"\x80\x00\x01\x80" + bytes(16)],
     "rtcp": [bytes([0x80 | n, t, 0, 6]) for n in (0, 1, 15, 31) for t in range(200, 208)],
     "feedback": [
         bytes(10) + b"\x01\x00\x00\x00\x00\x00\x21\x00",

@@ -1,6 +1,6 @@
 """AV1 payloads (AV1 RTP specification 1.0): where a keyframe begins, and its size.
 
-Layers are told by the dependency descriptor beside the payload; a stream without it is forwarded as one layer.
+Layers are told by the dependency descriptor beside the payload.
 """
 
 from __future__ import annotations
@@ -8,47 +8,25 @@ from __future__ import annotations
 from typing import Final
 
 from zvonim_sfu.rtp.bits import BitReader, BitsError
-from zvonim_sfu.rtp.dependency_descriptor import DescriptorReader
 from zvonim_sfu.rtp.description import PLAIN, Description, Structure
 
+_BEGINS: Final = Description(begins_frame=True)
 _SEQUENCE_HEADER: Final = 1  # obu_type (AV1 bitstream specification, section 6.2.2)
 # Far more than one with a single operating point takes, and with the 32 that it may have it is still whole.
 _MAX_SEQUENCE_HEADER_BYTES: Final = 128
 
 
-class Av1Describer:
-    """Describes the packets of one stream."""
-
-    __slots__ = ("_reader",)
-
-    def __init__(self) -> None:
-        self._reader = DescriptorReader()
-
-    def describe(self, payload: bytes, descriptor: bytes | None) -> Description:
-        """Describe a packet by its payload without padding and its dependency descriptor; any bytes."""
-        if not payload:
-            return PLAIN
-        first = payload[0]
-        # Section 4.4: N, the first packet of a coded video sequence; Z, a continuation, is then 0.
-        keyframe = first & 0x88 == 0x08
-        frame = self._reader.read(descriptor) if descriptor is not None else None
-        if frame is None:
-            structure = _sequence_structure(payload) if keyframe else None
-            return Description(begins_frame=not first & 0x80, keyframe=keyframe, structure=structure)
-        begins, ends, (spatial, temporal), switch, structure = frame
-        if keyframe and (structure is None or not structure.sizes):
-            sized = _sequence_structure(payload)
-            if sized is not None:
-                structure = sized if structure is None else Structure(sized.sizes, structure.temporal_layers)
-        return Description(
-            spatial,
-            temporal,
-            begins,
-            ends,
-            keyframe,
-            switch if begins and not keyframe else None,
-            structure=structure,
-        )
+def describe(payload: bytes) -> Description:
+    """Describe a packet by its payload without padding; any bytes."""
+    if not payload:
+        return PLAIN
+    first = payload[0]
+    # Section 4.4: Z, it goes on with what the packet before began; N, the first packet of a coded video sequence.
+    if first & 0x80:
+        return PLAIN
+    if first & 0x08:
+        return Description(begins_frame=True, keyframe=True, structure=_sequence_structure(payload))
+    return _BEGINS
 
 
 def _sequence_structure(payload: bytes) -> Structure | None:

@@ -1,45 +1,52 @@
 """What a forwarder has to know of a payload: its layers, where it can be joined, and what a receiver counts in it.
 
-Reads a few bytes at the front of the payload, decodes nothing, and takes any bytes.
+Reads a few bytes at the front of the payload, decodes nothing, and takes any bytes. What a dependency descriptor says
+of layers goes before what the payload says: browsers that send one with VP8 or H264 leave it out of the payload.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from zvonim_sfu.rtp import h264, vp8, vp9
-from zvonim_sfu.rtp.av1 import Av1Describer
-from zvonim_sfu.rtp.description import PLAIN, Description
+from zvonim_sfu.rtp import av1, h264, vp8, vp9
+from zvonim_sfu.rtp.dependency_descriptor import DescriptorReader
+from zvonim_sfu.rtp.description import PLAIN, Description, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zvonim_sfu.rtp.dependency_descriptor import Frame
+
 
 class Describe(Protocol):
-    """Describes one packet after the other of one stream."""
+    """Describes one packet after the other of one stream, in any order and with losses."""
 
     def __call__(self, payload: bytes, descriptor: bytes | None, /) -> Description:
         """Describe a packet; total, and cheap enough to be called for each.
 
         Args:
             payload: the RTP payload without padding; any bytes.
-            descriptor: the value of the dependency descriptor's header extension, if the packet has one.
+            descriptor: the value of the dependency descriptor's header extension, if the packet has one; any bytes.
         """
 
 
 def describer(encoding: str) -> Describe:
-    """Return what describes the packets of one stream (SSRC); AV1's refer to what came before in it.
+    """Return what describes the packets of one stream (SSRC): descriptors refer to what came before in it.
 
     Args:
         encoding: the encoding name of the SDP in upper case: "VP8", "VP9", "H264" or "AV1"; of others nothing is
-            known, and all of their packets are PLAIN.
+            known, and what the payload says of their packets is PLAIN.
     """
-    if encoding == "AV1":
-        return Av1Describer().describe
-    describe = _BY_PAYLOAD.get(encoding)
-    if describe is None:
-        return _describe_nothing
-    return lambda payload, _descriptor: describe(payload)
+    describe_payload = _BY_ENCODING.get(encoding, _describe_nothing)
+    reader = DescriptorReader()
+
+    def describe(payload: bytes, descriptor: bytes | None) -> Description:
+        description = describe_payload(payload)
+        if descriptor is not None and (frame := reader.read(descriptor)) is not None:
+            return _merged(description, frame)
+        return description
+
+    return describe
 
 
 def is_keyframe(encoding: str, payload: bytes) -> bool:
@@ -47,12 +54,23 @@ def is_keyframe(encoding: str, payload: bytes) -> bool:
     return describer(encoding)(payload, None).keyframe
 
 
-def _describe_nothing(_payload: bytes, _descriptor: bytes | None) -> Description:
+def _merged(description: Description, frame: Frame) -> Description:
+    """Return a packet's description with what its dependency descriptor says."""
+    _, _, _, _, keyframe, _, fields, structure = description
+    begins, ends, (spatial, temporal), switch, told = frame
+    if told is not None:
+        sizes = told.sizes or (structure.sizes if structure is not None else ())
+        structure = Structure(sizes, told.temporal_layers)
+    return Description(spatial, temporal, begins, ends, keyframe, None if keyframe else switch, fields, structure)
+
+
+def _describe_nothing(_payload: bytes) -> Description:
     return PLAIN
 
 
-_BY_PAYLOAD: dict[str, Callable[[bytes], Description]] = {
+_BY_ENCODING: Final[dict[str, Callable[[bytes], Description]]] = {
     "VP8": vp8.describe,
     "VP9": vp9.describe,
     "H264": h264.describe,
+    "AV1": av1.describe,
 }

@@ -23,6 +23,18 @@ _NO_MORE: Final = 3
 _SWITCH: Final = 2  # decode target indication (A.4): what follows is decodable with this frame
 
 
+class Frame(NamedTuple):
+    """What a descriptor says of the frame whose packet carries it."""
+
+    begins: bool
+    ends: bool
+    layer: Restriction
+    switch: SwitchingPoint | None
+    """Who may get more from it on; None for nobody, and for packets that do not begin it."""
+    structure: Structure | None
+    """Only where a new one is told."""
+
+
 class Templates(NamedTuple):
     """The template dependency structure of a coded video sequence (A.8.2)."""
 
@@ -36,26 +48,17 @@ class Templates(NamedTuple):
     """Up to which layers each decode target goes."""
     structure: Structure
 
-    def switching_point(self, index: int, indications: int) -> SwitchingPoint | None:
-        """Tell what may begin with a frame of a template and these indications; None for nothing more."""
+    def frame(self, first: int, index: int, indications: int, structure: Structure | None) -> Frame:
+        """Return what a descriptor that begins with this byte says, with a template and these indications."""
         layer = self.layers[index]
+        begins = first & 0x80 > 0
         above = [
             target
             for place, target in enumerate(reversed(self.targets))
-            if indications >> 2 * place & 3 == _SWITCH and (target > layer)
+            if indications >> 2 * place & 3 == _SWITCH and target > layer
         ]
-        return SwitchingPoint(layer, restriction_bits(above)) if above else None
-
-
-class Frame(NamedTuple):
-    """What a descriptor says of the frame whose packet carries it."""
-
-    begins: bool
-    ends: bool
-    layer: Restriction
-    switch: SwitchingPoint | None
-    structure: Structure | None
-    """Only where a new one is told."""
+        switch = SwitchingPoint(layer, restriction_bits(above)) if begins and above else None
+        return Frame(begins, first & 0x40 > 0, layer, switch, structure)
 
 
 class DescriptorReader:
@@ -88,8 +91,7 @@ class DescriptorReader:
         templates, index = self._find(first)
         if templates is None:
             return None
-        switch = templates.switching_point(index, templates.indications[index])
-        return Frame(first & 0x80 > 0, first & 0x40 > 0, templates.layers[index], switch, None)
+        return templates.frame(first, index, templates.indications[index], None)
 
     def _find(self, first: int) -> tuple[Templates | None, int]:
         for templates in (self._current, self._former):
@@ -121,8 +123,7 @@ class DescriptorReader:
             bits.read(len(templates.targets))  # active_decode_targets_bitmask: what is sent shows by itself
         if has_indications:
             indications = bits.read(2 * len(templates.targets))
-        switch = templates.switching_point(index, indications)
-        return Frame(first & 0x80 > 0, first & 0x40 > 0, templates.layers[index], switch, structure)
+        return templates.frame(first, index, indications, structure)
 
     def _keep(self, templates: Templates) -> None:
         if templates != self._current:
