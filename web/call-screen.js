@@ -60,6 +60,8 @@ export class CallScreen {
     this.#announced = { microphone: this.#media.isOn("microphone"), camera: this.#media.isOn("camera") };
     this.#seen = new Set(shownProblems(this.#media).map(({ title }) => title));
     this.#view = new CallView(options.root, options.roomId, options.media, {
+      onCodec: (codec) => this.#call.setCodec(codec),
+      onSight: (sight) => this.#call.look(sight),
       onScreen: () => void this.#toggleScreen(),
       onLeave: () => void this.#leave(),
       onSpeaker: (deviceId) => void this.#call.playback.setSpeaker(deviceId),
@@ -270,7 +272,7 @@ export class CallScreen {
       announce(t("notice.screen.off"));
       return;
     }
-    const allowed = await screen.start();
+    const allowed = await screen.start(loadPreferences().screenMotion);
     this.#view.notices.set(
       "screen",
       allowed

@@ -22,9 +22,12 @@ import { Prejoin } from "./ui/prejoin.js";
  *   #app[data-ending=left|replaced|room-full|server-full|invalid|refused|unsupported]   after it
  *   [data-participant=USER_ID][data-source=camera|screen]   a tile: [data-muted=true|false], [data-camera=on|off],
  *     [data-video=playing|none], [data-online=true|false], [data-problem=none|codec], the name in .tile-name;
+ *     [data-place=small|pinned|large|speaker], [data-paused=true|false]: the link is too thin, .tile-pin,
+ *     .tile-quality[data-reason=REASON][data-bars=0..3] with the reason in words in .tile-quality-text;
  *     on cameras [data-speaking=true|false]: is audible, [data-dominant=true|false]: has the floor; the participant's own
  *     tiles have the class tile-local
  *   #new-call #code #enter-code   #name #join   #toggle-microphone #toggle-camera (aria-pressed: on)
+ *   .stage[data-layout=grid|focus], #page-previous #page-next #page   #layout (aria-pressed: speaker view)
  *   #share-screen (aria-pressed: shared) #copy-link #settings #leave   #again
  *   #show-statistics #statistics   in it [data-stats-transport] [data-stats-track="USER_ID/SOURCE"], in these
  *     [data-stat=NAME] (names: stats.js)
@@ -78,7 +81,7 @@ function call(room, name, kept, media) {
     roomId: room,
     name,
     kept,
-    codec: query.codec,
+    codec: query.codec ?? loadPreferences().codec,
     media,
     onEnd: (reason, detail, identity) => {
       media.close();

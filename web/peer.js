@@ -7,7 +7,7 @@ import { ignoreWhenClosed, Publishing } from "./publishing.js";
  */
 
 /** Pictures that a call begins with room for; more are added when a larger grid is shown. */
-const FIRST_PICTURES = 20;
+const FIRST_PICTURES = 9;
 /** A browser decodes no more than this at a time. */
 const MOST_PICTURES = 49;
 /** M-sections for sound: those of a person's sound and picture are a pair (audio k, video k), which browsers synchronise. */

@@ -28,6 +28,9 @@ const RESUME_WITHIN_MS = 60_000;
  * @property {string} speakerId
  * @property {boolean} originalSound
  * @property {number} cameraHeight
+ * @property {string} codec of the camera's picture
+ * @property {boolean} screenMotion a shared screen is to move smoothly, rather than to be sharp
+ * @property {"grid" | "speaker"} layout
  */
 
 /**
@@ -53,6 +56,9 @@ const DEFAULTS = {
   speakerId: "",
   originalSound: false,
   cameraHeight: 720,
+  codec: "vp8",
+  screenMotion: false,
+  layout: "grid",
 };
 
 /** @returns {Preferences} */

@@ -62,6 +62,8 @@ export function buildTiles(call, media, pictures) {
     muted: !media.isOn("microphone"),
     cameraOn,
     unsupported: false,
+    trackId: null,
+    quality: null,
     video: pictures.show("camera", cameraOn ? media.tracks.camera : null),
   });
   const screen = pictures.show("screen", call.screen.stream?.getVideoTracks()[0] ?? null);
@@ -74,6 +76,8 @@ export function buildTiles(call, media, pictures) {
       muted: false,
       cameraOn: true,
       unsupported: false,
+      trackId: null,
+      quality: null,
       video: screen,
     });
   }
@@ -102,6 +106,8 @@ function remoteTiles(call, participant) {
       muted: microphones.every(({ muted }) => muted),
       cameraOn: camera !== undefined && !camera.muted,
       unsupported: camera !== undefined && !camera.muted && call.roster.isUnsupported(userId, camera.track_id),
+      trackId: camera?.track_id ?? null,
+      quality: camera ? qualityOf(call, userId, camera.track_id) : null,
       video: camera ? playPicture(call, userId, camera.track_id, camera.muted) : null,
     },
   ];
@@ -115,6 +121,8 @@ function remoteTiles(call, participant) {
       muted: false,
       cameraOn: !muted,
       unsupported: !muted && call.roster.isUnsupported(userId, track_id),
+      trackId: track_id,
+      quality: qualityOf(call, userId, track_id),
       video: playPicture(call, userId, track_id, muted),
     });
   }
@@ -134,6 +142,15 @@ function playPicture(call, userId, trackId, muted) {
   if (mid === null || receiver?.track.kind !== "video") return null;
   const element = call.playback.play(mid, receiver, muted ? null : `${userId}/${trackId}`);
   return element instanceof HTMLVideoElement && !muted ? element : null;
+}
+
+/**
+ * @param {Call} call
+ * @param {string} userId
+ * @param {string} trackId
+ */
+function qualityOf({ roster }, userId, trackId) {
+  return roster.quality.get(roster.midOf(userId, trackId) ?? "") ?? null;
 }
 
 /** @param {Call} call */

@@ -3,6 +3,7 @@ import { h, setData } from "./dom.js";
 import { icon, setIcon } from "./icons.js";
 import { callLink, copyLink, invitation } from "./invitation.js";
 import { Notices } from "./notices.js";
+import { loadPreferences, savePreferences } from "../settings.js";
 import { settingsDialog } from "./settings-dialog.js";
 import { listenForShortcuts } from "./shortcuts.js";
 import { Stage } from "./stage.js";
@@ -13,6 +14,7 @@ import { inputToggle, screenToggle } from "./toggles.js";
  * @import { Connection } from "../call.js"
  * @import { LocalMedia } from "../media.js"
  * @import { CallValues } from "../stats.js"
+ * @import { Sight } from "../view.js"
  * @import { TileModel } from "./tile.js"
  */
 
@@ -24,6 +26,8 @@ const COPIED_MS = 2_000;
  * @property {() => void} onLeave
  * @property {(deviceId: string) => void} onSpeaker
  * @property {() => Promise<CallValues>} readStatistics
+ * @property {(codec: string | null) => void} onCodec of the camera's picture
+ * @property {(sight: Sight) => void} onSight something else is before the person's eyes
  * @property {() => void} onInputFailed microphone or camera was to be turned on and could not
  */
 
@@ -50,6 +54,7 @@ export class CallView {
   #screen;
   #copyIcon = icon("link");
   #copyName = h("span", { class: "control-name", t: "control.copy" });
+  #layout;
   #people = h("span", {});
   #connection = h("span", { class: "connection-name" });
   #stopShortcuts;
@@ -63,9 +68,16 @@ export class CallView {
   constructor(root, roomId, media, listener) {
     this.#root = root;
     this.#media = media;
-    this.#stage = new Stage(invitation());
+    this.#stage = new Stage(invitation(), loadPreferences().layout, listener.onSight);
+    this.#layout = h(
+      "button",
+      { class: "layout-toggle", id: "layout", type: "button", on: { click: () => this.#toggleLayout() } },
+      icon("speaker"),
+      h("span", { class: "layout-name", t: "call.layout.speaker" }),
+    );
+    this.#showLayout();
     this.#statistics = new StatsPanel(listener.readStatistics);
-    this.#settings = settingsDialog(media, listener.onSpeaker, () => this.#statistics.toggle());
+    this.#settings = settingsDialog(media, { ...listener, onStatistics: () => this.#statistics.toggle() });
     this.#microphone = inputToggle("microphone", media, listener.onInputFailed);
     this.#camera = inputToggle("camera", media, listener.onInputFailed);
     this.#screen = screenToggle(listener.onScreen);
@@ -76,6 +88,9 @@ export class CallView {
       c: () => void this.#copy(),
       d: () => this.#settings.open(),
       i: () => this.#statistics.toggle(),
+      g: () => this.#toggleLayout(),
+      pageup: () => this.#stage.turn(-1),
+      pagedown: () => this.#stage.turn(1),
     });
     root.dataset.state = "call";
     root.dataset.connection = "connecting";
@@ -121,6 +136,7 @@ export class CallView {
   close() {
     this.#stopShortcuts();
     this.#statistics.close();
+    this.#stage.close();
     delete this.#root.dataset.connection;
     delete this.#root.dataset.media;
     this.#root.replaceChildren();
@@ -133,6 +149,7 @@ export class CallView {
       { class: "call-bar" },
       h("img", { src: "/static/favicon.svg", alt: "Zvonim", width: "26", height: "26", class: "brand-mark" }),
       h("h1", { class: "call-room" }, roomId),
+      this.#layout,
       h("span", { class: "call-people" }, icon("people"), this.#people),
       h("span", { class: "connection" }, h("span", { class: "connection-dot" }), this.#connection),
     );
@@ -168,6 +185,19 @@ export class CallView {
       settings,
       leave,
     );
+  }
+
+  #toggleLayout() {
+    const layout = this.#stage.layout === "grid" ? "speaker" : "grid";
+    savePreferences({ layout });
+    this.#stage.setLayout(layout);
+    this.#showLayout();
+  }
+
+  #showLayout() {
+    const { layout } = this.#stage;
+    this.#layout.setAttribute("aria-pressed", String(layout === "speaker"));
+    setText(this.#layout, "title", layout === "speaker" ? "call.layout.tip.grid" : "call.layout.tip.speaker");
   }
 
   async #copy() {

@@ -11,6 +11,7 @@ import { microphoneMeter } from "./meter.js";
  * @import { Key } from "../i18n/index.js"
  */
 
+const CODECS = /** @type {const} */ (["vp8", "vp9", "av1"]);
 const HEIGHTS = /** @type {const} */ ([720, 360, 180]);
 
 /** @type {[string, Key][]} */
@@ -21,16 +22,24 @@ const SHORTCUTS = [
   ["C", "control.copy"],
   ["D", "control.settings"],
   ["I", "stats.title"],
+  ["G", "call.layout.speaker"],
+  ["PgUp PgDn", "call.pages"],
 ];
+
+/**
+ * @typedef {object} SettingsListener
+ * @property {(deviceId: string) => void} onSpeaker
+ * @property {(codec: string | null) => void} onCodec of the camera's picture
+ * @property {() => void} onStatistics show the panel of numbers, or hide it
+ */
 
 /**
  * Devices, sound, picture, language, appearance and the list of shortcuts, during a call.
  * @param {LocalMedia} media
- * @param {(deviceId: string) => void} onSpeaker
- * @param {() => void} onStatistics show the panel of numbers, or hide it
+ * @param {SettingsListener} listener
  * @returns {{ element: HTMLDialogElement, open: () => void, update: () => void }}
  */
-export function settingsDialog(media, onSpeaker, onStatistics) {
+export function settingsDialog(media, { onSpeaker, onCodec, onStatistics }) {
   const devices = deviceChoice(media, loadPreferences().speakerId, onSpeaker);
   const close = h("button", { class: "icon-button", type: "button", label: "settings.close" }, icon("close"));
   const statistics = h("button", { class: "button button-small settings-more", id: "show-statistics", type: "button", t: "stats.show" });
@@ -41,7 +50,7 @@ export function settingsDialog(media, onSpeaker, onStatistics) {
       "div",
       { class: "dialog-box" },
       h("header", { class: "dialog-header" }, h("h2", { id: "settings-title", t: "settings.title" }), close),
-      section("settings.devices", devices.element, originalSound(media), quality(media)),
+      section("settings.devices", devices.element, originalSound(media), quality(media), codec(onCodec), screen()),
       section("settings.appearance", row("settings.language", languageChoice()), row("settings.theme", themeChoice())),
       section("settings.shortcuts", shortcuts()),
       section("stats.title", statistics),
@@ -120,6 +129,37 @@ function quality(media) {
     void media.reopen("camera");
   };
   return row("settings.quality", select);
+}
+
+/** @param {(codec: string | null) => void} onCodec */
+function codec(onCodec) {
+  const types = RTCRtpSender.getCapabilities("video")?.codecs.map(({ mimeType }) => mimeType.toLowerCase()) ?? [];
+  const known = CODECS.filter((name) => types.includes(`video/${name}`));
+  const chosen = loadPreferences().codec;
+  const select = h("select", { class: "select", id: "codec", label: "settings.codec" });
+  for (const name of known) {
+    const option = h("option", { value: name, selected: name === chosen });
+    setText(option, "text", `settings.codec.${name}`);
+    select.append(option);
+  }
+  select.onchange = () => {
+    savePreferences({ codec: select.value });
+    onCodec(select.value);
+  };
+  return row("settings.codec", select);
+}
+
+/** What is shared from now on; what is shared already stays as it is. */
+function screen() {
+  const select = h("select", { class: "select", id: "screen-content", label: "settings.screen" });
+  const { screenMotion } = loadPreferences();
+  for (const content of /** @type {const} */ (["detail", "motion"])) {
+    const option = h("option", { value: content, selected: (content === "motion") === screenMotion });
+    setText(option, "text", `settings.screen.${content}`);
+    select.append(option);
+  }
+  select.onchange = () => savePreferences({ screenMotion: select.value === "motion" });
+  return row("settings.screen", select);
 }
 
 function shortcuts() {

@@ -1,5 +1,6 @@
 import { setText, t } from "../i18n/index.js";
 import { h, setData } from "./dom.js";
+import { bitrate, duration, percent } from "./format.js";
 import { icon } from "./icons.js";
 
 /**
@@ -152,20 +153,4 @@ function fill(list, values) {
     if (place.textContent !== text) place.textContent = text;
     setData(place, "bad", String(typeof value === "number" && value >= (BAD_FROM[name] ?? Infinity)));
   }
-}
-
-/** @param {number} bps */
-function bitrate(bps) {
-  return bps >= 1e6 ? t("stats.mbps", { value: (bps / 1e6).toFixed(2) }) : t("stats.kbps", { value: Math.round(bps / 1000) });
-}
-
-/** @param {number} part */
-function percent(part) {
-  const value = 100 * part;
-  return `${value.toFixed(value < 10 ? 1 : 0)} %`;
-}
-
-/** @param {number} ms */
-function duration(ms) {
-  return t("stats.ms", { value: ms < 10 ? ms.toFixed(1) : Math.round(ms) });
 }

@@ -2,12 +2,18 @@ import { setText, t } from "../i18n/index.js";
 import { loudness } from "../level.js";
 import { h, setData } from "./dom.js";
 import { icon, setIcon } from "./icons.js";
+import { QualitySign } from "./quality.js";
+
+/**
+ * @import { SlotQuality } from "../protocol.js"
+ */
 
 /**
  * One picture of one participant: its camera (the tile exists without one, too) or a screen.
  * @typedef {object} TileModel
  * @property {string} key
  * @property {string} userId
+ * @property {string | null} trackId null while there is no camera
  * @property {string} name
  * @property {boolean} isLocal
  * @property {"camera" | "screen"} source
@@ -16,8 +22,11 @@ import { icon, setIcon } from "./icons.js";
  * @property {boolean} cameraOn
  * @property {boolean} online
  * @property {boolean} unsupported this browser has no codec for the picture
+ * @property {SlotQuality | null} quality what the server says of it
  * @property {HTMLVideoElement | null} video
  */
+
+/** pinned: the person wants it large · large: a screen · speaker: has the floor, or had it last @typedef {"pinned" | "large" | "speaker" | "small"} Place */
 
 const AVATAR_COLOURS = 8;
 /** Beyond these factors between the ratios of picture and tile, cropping loses too much: bars it is. */
@@ -25,14 +34,14 @@ const CROP_SIDES = 2.4; // a wide picture in a narrow tile: the face stands in t
 const CROP_ENDS = 1.6; // a tall picture in a wide tile: here it is the face that would go
 
 /**
- * DOM contract: `[data-participant][data-source][data-muted][data-camera][data-speaking][data-dominant]`, the name in
- * `.tile-name`.
+ * DOM contract: `[data-participant][data-source][data-muted][data-camera][data-speaking][data-dominant][data-place]
+ * [data-paused]`, the name in `.tile-name`, the button that pins it `.tile-pin`.
  */
 export class Tile {
   /** @type {TileModel} */
   model;
-  /** It has the large place. */
-  #enlarged = false;
+  /** @type {Place} */
+  #place = "small";
   /** It has the floor: its ring says so, and its label. */
   #dominant = false;
   #avatar = h("span", { class: "avatar", "aria-hidden": "true" });
@@ -40,20 +49,18 @@ export class Tile {
   #what = h("span", { class: "tile-what" });
   #problem = h("p", { class: "tile-problem", t: "call.unsupported", hidden: true });
   #level = h("span", { class: "tile-level", "aria-hidden": "true" }, h("span", {}), h("span", {}), h("span", {}));
-  #enlargeIcon = icon("enlarge");
-  #enlarge;
+  #paused = h("p", { class: "tile-paused", t: "quality.paused", hidden: true });
+  #quality = new QualitySign();
+  #pinIcon = icon("pin");
+  #pin;
 
   /**
    * @param {TileModel} model
-   * @param {(key: string) => void} onEnlarge give it the large place, or take it away
+   * @param {() => void} onPin give it the large place, or take it away
    */
-  constructor(model, onEnlarge) {
+  constructor(model, onPin) {
     this.model = model;
-    this.#enlarge = h(
-      "button",
-      { class: "tile-enlarge", type: "button", on: { click: () => onEnlarge(this.model.key) } },
-      this.#enlargeIcon,
-    );
+    this.#pin = h("button", { class: "tile-pin", type: "button", on: { click: onPin } }, this.#pinIcon);
     const bar = h(
       "div",
       { class: "tile-bar" },
@@ -62,18 +69,21 @@ export class Tile {
       this.#name,
       this.#what,
     );
-    this.element = h("div", { class: "tile", role: "group" }, this.#avatar, this.#problem, bar, this.#enlarge);
-    this.element.ondblclick = () => onEnlarge(this.model.key);
-    this.update(model, false);
+    const { element: quality } = this.#quality;
+    this.element = h("div", { class: "tile", role: "group" }, this.#avatar, this.#problem, this.#paused, bar, quality, this.#pin);
+    this.element.ondblclick = onPin;
+    this.update(model, "small");
   }
 
   /**
    * @param {TileModel} model
-   * @param {boolean} enlarged
+   * @param {Place} place
    */
-  update(model, enlarged) {
-    this.#enlarged = enlarged;
+  update(model, place) {
+    this.#place = place;
     const { element } = this;
+    const quality = model.cameraOn && !model.unsupported ? model.quality : null;
+    const paused = quality !== null && quality.paused && quality.reason === "link";
     const previous = this.element.querySelector("video");
     this.model = model;
     setData(element, "participant", model.userId);
@@ -84,7 +94,10 @@ export class Tile {
     setData(element, "problem", model.unsupported ? "codec" : "none");
     this.#problem.hidden = !model.unsupported;
     element.classList.toggle("tile-local", model.isLocal);
-    element.classList.toggle("tile-enlarged", enlarged);
+    setData(element, "place", place);
+    setData(element, "paused", String(paused));
+    this.#paused.hidden = !paused;
+    this.#quality.update(quality, model.name);
     element.classList.toggle("tile-side", !model.isMain);
     if (this.#name.textContent !== model.name) this.#name.textContent = model.name;
     this.#label();
@@ -145,10 +158,10 @@ export class Tile {
     const state = muted ? t("call.muted") : this.#dominant && t("call.speaking");
     const label = [model.name, what, state].filter(Boolean).join(", ");
     if (this.element.getAttribute("aria-label") !== label) this.element.setAttribute("aria-label", label);
-    const action = this.#enlarged ? "call.shrink" : "call.enlarge";
-    setText(this.#enlarge, "label", action, { name: model.name });
-    setText(this.#enlarge, "title", action, { name: model.name });
-    setIcon(this.#enlargeIcon, this.#enlarged ? "shrink" : "enlarge");
+    const action = this.#place === "large" ? "call.shrink" : this.#place === "pinned" ? "call.unpin" : "call.pin";
+    setText(this.#pin, "label", action, { name: model.name });
+    setText(this.#pin, "title", action, { name: model.name });
+    setIcon(this.#pinIcon, this.#place === "large" ? "shrink" : this.#place === "pinned" ? "unpin" : "pin");
   }
 }
 
