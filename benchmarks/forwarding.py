@@ -53,6 +53,9 @@ FEEDBACK_EVERY: Final = 100
 class Nobody:
     """Stands for the peers, which the packet path never asks."""
 
+    wanted_bps = 0.0
+
+    def on_estimate(self, now: float) -> None: ...
     def on_rtcp(self, data: bytes, now: float) -> None: ...
     def on_timer(self, now: float) -> float:
         return now + 1

@@ -57,6 +57,7 @@ def create_app(settings: Settings) -> web.Application:
             settings.announced,
             handshakes=AddressLimiter(limits.handshakes_per_second, limits.handshake_burst),
             kernel=load_kernel(settings.kernel),
+            trace_directory=settings.trace_dir.expanduser() if settings.trace_dir else None,
         )
         app[NODE] = node
         ice_servers = [server.to_server() for server in settings.ice_servers]

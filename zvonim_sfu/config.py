@@ -126,6 +126,10 @@ class Settings(BaseSettings):
     state_dir: Path | None = None
     """Directory for what the server keeps; by default zvonim-sfu in $XDG_STATE_HOME or ~/.local/state."""
 
+    trace_dir: Path | None = None
+    """Directory for traces of the bandwidth estimates, a file for each client's connection, without media, names and
+    addresses; without it none are written. See docs/operation.md."""
+
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     """Least severity that is logged."""
 

@@ -39,6 +39,7 @@ class Participant(Generic[ClientT]):
         self.clients = [client]
         self.offers: asyncio.Queue[str] = asyncio.Queue()
         self.states: list[str] = []
+        self.estimates: list[float | None] = []
         self.unsupported: list[str] = []
         self.published: list[str] = []
         "Keys of the up tracks that there are."
@@ -60,6 +61,9 @@ class Participant(Generic[ClientT]):
 
     def on_connection_state(self, state: str) -> None:
         self.states.append(state)
+
+    def on_estimate(self, now: float) -> None:
+        self.estimates.append(self.peer.estimate_bps)
 
     def reload(self, client: ClientT) -> None:
         """Go on with another client, as a page that was loaded anew."""

@@ -54,6 +54,7 @@ class Link:
         self.publisher.send_frame(1, payload=KEYFRAME)
         self.said: list[list[RtcpPacket]] = []
         self.drops: Counter[DropReason] = Counter()
+        self.link_was_told: list[tuple[object, float]] = []
         node = SimpleNamespace(wall_time=lambda now: WALL + now)
         self.transport = SimpleNamespace(
             router=self.publisher.router,
@@ -65,6 +66,7 @@ class Link:
             ingress=SimpleNamespace(bytes_received=0),
             received_rate=BitrateMeter(),
             sent_rate=BitrateMeter(),
+            link=SimpleNamespace(on_remb=self.told_of_link, on_feedback=self.told_of_link),
         )
         self.tracks = SimpleNamespace(
             up={"0": self.publisher.up_track},
@@ -74,6 +76,9 @@ class Link:
             wants_remb=wants_remb,
         )
         self.feedback = Feedback(99, cast("Any", node), cast("Any", self.transport), cast("Any", self.tracks))
+
+    def told_of_link(self, what: object, now: float) -> None:
+        self.link_was_told.append((what, now))
 
     def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
         # What is said is read from the wire.
@@ -230,6 +235,9 @@ def test_what_the_client_says_of_its_link_is_kept() -> None:
     assert link.feedback.link_bitrate is None
     link.handle(Remb(1, 500_000, (link.down_track.ssrc,)))
     assert link.feedback.link_bitrate == 500_000
+    feedback = TransportFeedback(1, link.down_track.ssrc, 7, 1, 0, 0, ((0, 3),))
+    link.handle(feedback, now=2.0)
+    assert [what for what, _ in link.link_was_told] == [500_000, feedback]
 
 
 def test_what_the_client_misses_is_sent_again_in_time_of_its_round_trip() -> None:

@@ -30,7 +30,8 @@ class Owner:
     def __init__(self) -> None:
         egress = RecordingEgress()
         self.sent = egress.sent
-        self.transport = SimpleNamespace(router=Router(), egress=egress, arrival_extension=0)
+        link = SimpleNamespace(negotiated=lambda *, transport_cc: None)
+        self.transport = SimpleNamespace(router=Router(), egress=egress, arrival_extension=0, link=link)
         self.ended: list[int] = []
         self.unsupported: list[UpTrack] = []
         udp = SimpleNamespace(batch=Wire(), kernel=PYTHON)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from zvonim_sfu.media.node import MediaNode
-    from zvonim_sfu.media.peer import PeerListener
+    from zvonim_sfu.media.peer_listener import PeerListener
     from zvonim_sfu.media.up_track import UpTrack
 
 

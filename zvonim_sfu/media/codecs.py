@@ -156,12 +156,12 @@ def repair_types(codecs: Iterable[Codec]) -> dict[int, int]:
     return {apt: codec.payload_type for codec in codecs if (apt := associated(codec)) is not None}
 
 
-def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, ...]:
+def renumber(codecs: Iterable[Codec], known: dict[int, Codec], *, transport_cc: bool = False) -> tuple[Codec, ...]:
     """Codecs as they are to be offered on a transport whose numbers so far are `known` (by payload type).
 
     A codec that the transport knows keeps the number and the parameters it has there, and its retransmissions if it
     has some; others get free numbers, video with retransmissions, and are added to `known`. Codecs for which no number
-    is free are left out.
+    is free are left out. With `transport_cc` they are offered that feedback too.
     """
     by_key: dict[CodecKey | None, Codec] = {}
     for codec in known.values():
@@ -178,6 +178,8 @@ def renumber(codecs: Iterable[Codec], known: dict[int, Codec]) -> tuple[Codec, .
             if payload_type is None:
                 continue
             feedback = _OFFERED_FEEDBACK["audio" if key.name == "opus" else "video"]
+            if transport_cc:
+                feedback = (*feedback, "transport-cc")
             numbered = replace(codec, payload_type=payload_type, feedback=feedback)
             by_key[key] = known[payload_type] = numbered
             again = _free_payload_type(_USUAL_REPAIR_TYPES, known) if key.name != "opus" else None

@@ -13,9 +13,10 @@ from dataclasses import dataclass, field
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.media.codecs import find_receiver, repair_types
-from zvonim_sfu.net.sending import shift_fields
-from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan
+from zvonim_sfu.net.sending import UNPACED, shift_fields
+from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, NO_FIELDS, ExtensionPlan, RtpPacket
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.rtx import wrap
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
-    from zvonim_sfu.rtp.packet import RtpPacket, Tail
+    from zvonim_sfu.rtp.packet import Tail
     from zvonim_sfu.rtp.rtcp import ReportBlock
 
 _pack_header = Struct("!BBHII").pack
@@ -40,6 +41,8 @@ MAX_RESENT: Final = 512
 # In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
 CATCH_UP_TICKS: Final = 900
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
+# A packet without payload, and with the most padding that one can have.
+_PADDING: Final = RtpPacket.parse(b"\xa0".ljust(FIXED_HEADER_BYTES, b"\0") + bytes(254) + b"\xff")
 
 
 class DownTrackListener(Protocol):
@@ -102,6 +105,8 @@ class DownTrack:
         self._listener = listener
         self._codecs: tuple[Codec, ...] = ()
         self._extension_ids: dict[str, int] = {}
+        self._transport_wide = 0
+        "Number of the header extension with transport-wide numbers; 0 where the client does not report on them."
         self._rtx_ssrc = 0
         self._rtx_payload_type = -1
         "What it calls retransmissions of that codec; -1 where packets are sent again as they were."
@@ -117,14 +122,27 @@ class DownTrack:
         self._true_from: float = 0
         "From this number on timestamps have the sender's offset; before it they catch up."
         self._catch_up = CatchUp(0, 0, 0, 0.0)
+        sender.priority = Priority.AUDIO if kind == "audio" else Priority.VIDEO
         # Below 2^15, so that the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
         sender.last_sequence = secrets.randbits(15)
         # Timestamps begin at random (RFC 3550 section 5.1): server time plus this, in units of the clock rate.
         self._timestamp_base = secrets.randbits(32)
 
-    def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int], *, rtx_ssrc: int = 0) -> None:
-        """Take over what was negotiated with the subscriber; `rtx_ssrc` is 0 where it takes no retransmissions."""
+    def configure(
+        self,
+        codecs: Sequence[Codec],
+        extension_ids: Mapping[str, int],
+        *,
+        rtx_ssrc: int = 0,
+        transport_wide: int = 0,
+    ) -> None:
+        """Take over what was negotiated with the subscriber.
+
+        `rtx_ssrc` is 0 where it takes no retransmissions, and `transport_wide`, the number of the header extension for
+        transport-wide numbers, where it does not report on them.
+        """
         self._rtx_ssrc = rtx_ssrc
+        self._transport_wide = transport_wide
         self._codecs = tuple(codecs)
         self._extension_ids = dict(extension_ids)
         self.on_codec()
@@ -178,7 +196,8 @@ class DownTrack:
                 number: self._extension_ids[uri]
                 for uri, number in up_track.extension_ids.items()
                 if uri in self._extension_ids
-            }
+            },
+            transport_wide=self._transport_wide,
         )
         codec = find_receiver(up_track.codec.key, self._codecs)
         payload_type = -1 if codec is None else codec.payload_type
@@ -247,7 +266,7 @@ class DownTrack:
             sender.last_sequence = sequence_out
             sender.last_timestamp = timestamp
         header, tail = self._rewrite(packet, sequence_out, timestamp)
-        self._batch.append(sender.egress, header, tail.data, tail.number_at)
+        self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
         sender.packets += 1
         sender.octets += len(packet.data) - packet.payload_offset
 
@@ -301,7 +320,24 @@ class DownTrack:
                 payload_type=self._rtx_payload_type,
                 sequence_number=self._rtx_sequence,
             )
-        self._batch.append(self._sender.egress, header, data, tail.number_at)
+        self._batch.append(self._sender.egress, header, data, tail.number_at, Priority.REPAIR)
+
+    def pad(self, size: int) -> bool:
+        """Send about `size` bytes of padding, to probe the link; False if the subscriber takes none here, or not yet.
+
+        As retransmissions of nothing, as libwebrtc sends them: they disturb no numbers of the picture. Who calls this
+        flushes.
+        """
+        if self._rtx_payload_type < 0 or not self.statistics.packets:
+            return False
+        tail = _PADDING.tail(ExtensionPlan({}, transport_wide=self._transport_wide))
+        for _ in range(math.ceil(size / (FIXED_HEADER_BYTES + len(tail.data)))):
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            header = _pack_header(
+                tail.first_byte, self._rtx_payload_type, self._rtx_sequence, self._sender.last_timestamp, self._rtx_ssrc
+            )
+            self._batch.append(self._sender.egress, header, tail.data, tail.number_at, UNPACED)
+        return True
 
     def _enter(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
         """Continue the numbers of this track with a source that comes in with these packets.

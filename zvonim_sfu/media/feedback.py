@@ -10,8 +10,8 @@
 | NACK            | sends again what is kept of it, within the receiver's budget (media.down_track)                 |
 | XR with RRTR    | answered by DLRR with the next report                                                           |
 | XR with DLRR    | round trip to who only publishes                                                                |
-| REMB            | kept: what the client thinks its link holds                                                     |
-| transport-cc    | nothing: the server numbers no packets transport-wide                                           |
+| REMB            | to the estimate of the link (media.link): what the client thinks it holds                       |
+| transport-cc    | the same: when packets that were numbered transport-wide came                                   |
 
 Sent each second: SR and SDES for each down track that carries something, receiver reports for each layer that comes
 in, REMB to publishers that negotiated nothing better, and RRTR (RFC 3611 section 4.4) to who publishes and is sent
@@ -43,6 +43,7 @@ from zvonim_sfu.rtp.rtcp import (
     RtcpPacket,
     SenderReport,
     SourceDescription,
+    TransportFeedback,
     parse_compound,
 )
 from zvonim_sfu.rtp.rtcp_xr import ReferenceTimeAnswer
@@ -106,8 +107,11 @@ class Feedback:
                         self._on_picture_lost(ssrc, now)
                 case Nack():
                     self._on_nack(packet, now)
+                case TransportFeedback():
+                    self._transport.link.on_feedback(packet, now)
                 case Remb():
                     self.link_bitrate = packet.bitrate
+                    self._transport.link.on_remb(packet.bitrate, now)
                 case ExtendedReport():
                     self._on_extended_report(packet, now)
                 case _:

@@ -141,8 +141,9 @@ def make_offer(session: Session, tracks: Sequence[Track], *, local: Local) -> tu
     for track in tracks:
         if track.key in placed:
             continue
-        codecs = codec_table.renumber(track.codecs, known)
-        extensions = _known_extensions(track.extensions, session.extension_ids)
+        reports = TRANSPORT_CC_EXTENSION in session.extension_ids
+        codecs = codec_table.renumber(track.codecs, known, transport_cc=reports)
+        extensions = _known_extensions((*track.extensions, TRANSPORT_CC_EXTENSION), session.extension_ids)
         index = next((i for i, section in enumerate(sections) if _is_free(section, track.kind)), len(sections))
         if index == len(sections):
             mid = _new_mid(sections)

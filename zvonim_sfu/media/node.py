@@ -9,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from zvonim_sfu.media.ortc import Certificate
 from zvonim_sfu.media.totals import Totals
+from zvonim_sfu.media.traces import Traces
 from zvonim_sfu.net.addresses import candidates
 from zvonim_sfu.net.udp import UdpPort
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine, Sequence
+    from pathlib import Path
 
+    from zvonim_sfu.media.traces import Trace
     from zvonim_sfu.media.tracks import Tracks
     from zvonim_sfu.media.transport import Transport
     from zvonim_sfu.net.addresses import Announced, Candidate
@@ -25,8 +28,9 @@ if TYPE_CHECKING:
 class MediaNode:
     """Owner of the UDP port, the DTLS certificate and the tasks of transports."""
 
-    def __init__(self, udp: UdpPort, announce: Sequence[Announced]) -> None:
+    def __init__(self, udp: UdpPort, announce: Sequence[Announced], traces: Traces | None = None) -> None:
         self.udp = udp
+        self._traces = traces
         self.certificate = Certificate()
         self.candidates: tuple[Candidate, ...] = candidates(udp.addresses, announce)
         self.ended = Totals()
@@ -51,15 +55,22 @@ class MediaNode:
         *,
         handshakes: AddressLimiter | None = None,
         kernel: Kernel | None = None,
+        trace_directory: Path | None = None,
     ) -> MediaNode:
         """Bind the UDP port on `hosts`, and announce `announce` instead of the bound addresses where given.
 
         `handshakes` limits how many DTLS handshakes the clients of one address may begin; None: any number. `kernel`
-        sends for all transports; None: the best that there is.
+        sends for all transports; None: the best that there is. `trace_directory` is for traces of estimates; None: none
+        are written.
 
-        Raises OSError with a sentence for the operator when no address can be bound.
+        Raises OSError with a sentence for the operator when no address can be bound, or traces cannot be written.
         """
-        return cls(await UdpPort.open(hosts, port, handshakes, kernel), announce)
+        traces = None if trace_directory is None else Traces(trace_directory)
+        return cls(await UdpPort.open(hosts, port, handshakes, kernel), announce, traces)
+
+    def open_trace(self, name: str) -> Trace | None:
+        """Begin a trace of the transport of this name; None if none is wanted, or it cannot be written."""
+        return None if self._traces is None else self._traces.open(name)
 
     def totals(self) -> Totals:
         """Return what all transports and tracks that the node ever had have counted so far."""

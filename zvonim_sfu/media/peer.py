@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.feedback import Feedback
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.down_track import DownTrack
     from zvonim_sfu.media.node import MediaNode
+    from zvonim_sfu.media.peer_listener import PeerListener
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.media.up_track import UpTrack
 
@@ -42,25 +43,6 @@ class Slot:
     kind: str
     stream: int
     "Audio k and video k are one pair: browsers play them in sync."
-
-
-class PeerListener(Protocol):
-    """The participant that owns a peer."""
-
-    def on_up_track_added(self, track: UpTrack) -> None:
-        """The client publishes a track."""
-
-    def on_up_track_removed(self, track: UpTrack) -> None:
-        """The client publishes this track no more."""
-
-    def on_offer(self, sdp: str) -> None:
-        """The server's own offer has to reach the client."""
-
-    def on_track_unsupported(self, track: UpTrack) -> None:
-        """The client negotiated no codec that can carry what this track sends now."""
-
-    def on_connection_state(self, state: str) -> None:
-        """One of `new`, `connecting`, `connected`, `disconnected`, `failed`, `closed`."""
 
 
 class Peer:
@@ -95,6 +77,8 @@ class Peer:
         self._ssrcs: set[int] = set()
         "Those that m-sections send with, or will when an offer is accepted."
         self._closed = False
+        self.wanted_bps = 0.0
+        "What the owner would have sent if the link held it, in bit/s; the link is probed for it."
         self._begin(Transport(node, self, log=log))
 
     def _begin(self, transport: Transport) -> None:
@@ -128,6 +112,11 @@ class Peer:
     def connection_state(self) -> str:
         """The state of the transport."""
         return self._transport.state.value
+
+    @property
+    def estimate_bps(self) -> float | None:
+        """What the client's link holds, in bit/s; None while nobody tells: neither transport-cc nor REMB."""
+        return self._transport.link.estimate_bps
 
     def statistics(self) -> MediaStatistics:
         """Return what is known of the client's media now."""
@@ -360,6 +349,10 @@ class Peer:
     def on_unsupported(self, up_track: UpTrack) -> None:
         """The client cannot receive this track (called by a down track)."""
         self._listener.on_track_unsupported(up_track)
+
+    def on_estimate(self, now: float) -> None:
+        """Pass on that the client's link holds more or less (called by the transport's link)."""
+        self._listener.on_estimate(now)
 
     def on_rtcp(self, data: bytes, now: float) -> None:
         """Take RTCP of the client (called by the transport)."""

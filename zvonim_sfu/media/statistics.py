@@ -5,6 +5,7 @@ The names are those of `GET /api/statistics`; the strings under the fields expla
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
@@ -13,11 +14,45 @@ from pydantic import ConfigDict, with_config
 if TYPE_CHECKING:
     from zvonim_sfu.media.down_track import DownTrack
     from zvonim_sfu.media.feedback import Feedback
+    from zvonim_sfu.media.link import Link
     from zvonim_sfu.media.tracks import Tracks
     from zvonim_sfu.media.transport import Transport
     from zvonim_sfu.media.up_track import UpTrack
 
 DESCRIBED: Final = ConfigDict(use_attribute_docstrings=True)
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
+class LinkStatistics:
+    """What is known of the way to a client. Rates in bit/s of UDP payload."""
+
+    estimate: int
+    """what it holds"""
+    bound: str
+    """what the estimate is bounded by: delay, loss, remb, min or max"""
+    delay_bitrate: int
+    """what it holds by the growth of queues on it"""
+    loss_bitrate: int | None
+    """what it holds by its loss; null while that bounds nothing"""
+    remb_bitrate: int | None
+    """what the client asks for (REMB); null if it does not"""
+    acknowledged_bitrate: int
+    """what came through lately, as the client reports"""
+    usage: str
+    """of its queue: normal, overuse (grows) or underuse (drains)"""
+    loss: float
+    """part of the packets that did not come lately, 0 to 1"""
+    round_trip_ms: float
+    """smoothed, the client's delay of its reports included"""
+    wanted_bitrate: int
+    """what would be sent if it held that"""
+    queued_bytes: int
+    """that wait for their time"""
+    probes: int
+    """bursts that were sent to find out whether it holds more"""
+    padding_bytes: int
+    """that were in them"""
 
 
 @with_config(DESCRIBED)
@@ -47,6 +82,8 @@ class TransportStatistics:
     """smoothed; null until the client has answered a report of the server (aiortc as publisher alone does not)"""
     link_bitrate: int | None
     """bit/s that the client says its link to it holds (REMB); null if it never did"""
+    link: LinkStatistics | None
+    """null while the client does not report: it has agreed to no transport-wide feedback, and sent no REMB"""
     drops: dict[str, int]
     """datagrams of or for this client that were dropped, by reason"""
 
@@ -154,8 +191,35 @@ def _transport_statistics(transport: Transport, feedback: Feedback) -> Transport
         bitrate_sent=transport.sent_rate.bitrate,
         round_trip_ms=_milliseconds(feedback.round_trip.smoothed_s) if feedback.round_trip.is_measured else None,
         link_bitrate=feedback.link_bitrate,
+        link=_link_statistics(transport.link),
         drops={reason.value: count for reason, count in (transport.drops + egress.drops).items()},
     )
+
+
+def _link_statistics(link: Link) -> LinkStatistics | None:
+    snapshot = link.snapshot()
+    if snapshot is None:
+        return None
+    found = snapshot.estimator
+    return LinkStatistics(
+        estimate=round(found.estimate_bps),
+        bound=found.bound,
+        delay_bitrate=round(found.delay_bps),
+        loss_bitrate=_rate(found.loss_bps),
+        remb_bitrate=_rate(found.remb_bps),
+        acknowledged_bitrate=round(found.acknowledged_bps),
+        usage=found.usage.value,
+        loss=round(found.loss, 3),
+        round_trip_ms=_milliseconds(found.round_trip_s),
+        wanted_bitrate=round(snapshot.wanted_bps),
+        queued_bytes=snapshot.queued_bytes,
+        probes=snapshot.probes,
+        padding_bytes=snapshot.padding_bytes,
+    )
+
+
+def _rate(bps: float) -> int | None:
+    return round(bps) if math.isfinite(bps) else None
 
 
 def _up_track_statistics(track: UpTrack) -> UpTrackStatistics:

@@ -54,6 +54,7 @@ class Tracks:
         self._participant_id = participant_id
         self._transport = transport
         self._owner = owner
+        transport.link.pad = self._pad
         node.track_sets.add(self)
 
     def apply(self, session: Session, sources: Mapping[str, Source]) -> tuple[list[UpTrack], list[UpTrack]]:
@@ -77,12 +78,14 @@ class Tracks:
                     section.codecs if section.client_receives else (),
                     {e.uri: e.id for e in extensions if e.direction not in ("sendonly", "inactive")},
                     rtx_ssrc=section.rtx_ssrc,
+                    transport_wide=_reported_number(section),
                 )
         self._transport.router.configure(
             by_mid=self.up,
             by_signalled_ssrc={ssrc: self.up[mid] for mid in self.up for ssrc in live[mid].client_ssrcs},
             mid_extension=session.extension_ids.get(MID_EXTENSION, 0),
         )
+        self._transport.link.negotiated(transport_cc=any(_reported_number(live[mid]) > 0 for mid in self.down))
         sending = [section for section in live.values() if section.client_sends]
         has_arrivals = any(e.uri == TRANSPORT_CC_EXTENSION for section in sending for e in section.extensions)
         self._transport.arrival_extension = session.extension_ids[TRANSPORT_CC_EXTENSION] if has_arrivals else 0
@@ -103,6 +106,12 @@ class Tracks:
         for mid, up_track in assignment.items():
             if mid in self.down:
                 self.down[mid].attach(up_track, now)
+
+    def _pad(self, size: int) -> None:
+        """Send padding by the first down track that can."""
+        for down_track in self.down.values():
+            if down_track.pad(size):
+                return
 
     def close(self) -> list[UpTrack]:
         """End all tracks; returns the up tracks that went."""
@@ -149,3 +158,17 @@ class Tracks:
         self._node.ended.add_down_track(down_track.statistics)
         del self.down_by_ssrc[down_track.ssrc]
         self._owner.on_down_track_ended(down_track.ssrc)
+
+
+def _reported_number(section: Negotiated) -> int:
+    """The header extension of the transport-wide numbers on which the client reports in a section; 0 for none."""
+    if not section.client_receives or not any("transport-cc" in codec.feedback for codec in section.codecs):
+        return 0
+    return next(
+        (
+            extension.id
+            for extension in section.extensions
+            if extension.uri == TRANSPORT_CC_EXTENSION and extension.direction not in ("sendonly", "inactive")
+        ),
+        0,
+    )

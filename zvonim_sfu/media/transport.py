@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import Counter
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol
 
+from zvonim_sfu.media.link import EARLY_S, Link, LinkOwner
 from zvonim_sfu.media.ortc import Dtls, DtlsError
 from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.totals import Failure
@@ -49,7 +51,7 @@ class TransportState(StrEnum):
     CLOSED = "closed"
 
 
-class TransportListener(Protocol):
+class TransportListener(LinkOwner, Protocol):
     """The owner of a transport."""
 
     def on_rtcp(self, data: bytes, now: float) -> None:
@@ -75,6 +77,9 @@ class Transport:
     ) -> None:
         self.agent = IceAgent(self, credentials)
         self.egress = node.udp.kernel.Egress()
+        self.link = Link(
+            self.egress, node.udp.batch, listener, wake=self._arm, open_trace=lambda: node.open_trace(self.name)
+        )
         self.router = Router()
         self.arrivals = ArrivalLog()
         self.arrival_extension = 0
@@ -82,7 +87,9 @@ class Transport:
         self.state = TransportState.NEW
         self._node = node
         self._listener = listener
-        self._log = log.bind(transport=self.agent.local_ufrag)
+        self.name = self.agent.local_ufrag
+        "What the log calls it."
+        self._log = log.bind(transport=self.name)
         self.profile = ""
         "SRTP protection profile; empty until the handshake is done."
         self.drops: Counter[DropReason] = Counter()
@@ -93,6 +100,8 @@ class Transport:
         self._task: asyncio.Task[None] | None = None
         self._reached = asyncio.Event()
         self._timer: asyncio.TimerHandle | None = None
+        self._listener_at = -math.inf
+        "When the listener wants its turn of the timer."
         node.udp.add(self.agent)
         self.ingress = self.agent.ingress
         node.transports.add(self)
@@ -205,6 +214,10 @@ class Transport:
 
     def wake(self, at: float) -> None:
         """Have the listener's `on_timer` called at this time (s, monotonic), or before."""
+        self._listener_at = min(self._listener_at, at)
+        self._arm(at)
+
+    def _arm(self, at: float) -> None:
         if self._timer is not None and at < self._timer.when():
             self._timer.cancel()
             self._timer = asyncio.get_running_loop().call_at(at, self._on_timer)
@@ -212,8 +225,11 @@ class Transport:
     def _on_timer(self) -> None:
         loop = asyncio.get_running_loop()
         now = loop.time()
-        self._check_consent(now)
-        next_at = min(self._listener.on_timer(now), now + CONSENT_CHECK_S)
+        if now >= self._listener_at - EARLY_S:
+            self._listener_at = now + CONSENT_CHECK_S
+            self._check_consent(now)
+            self._listener_at = min(self._listener_at, self._listener.on_timer(now))
+        next_at = min(self._listener_at, self.link.on_timer(now))
         if self._timer is not None:
             self._timer = loop.call_at(max(next_at, now + MIN_TIMER_S), self._on_timer)
 
@@ -244,6 +260,7 @@ class Transport:
             if goodbye:
                 send(self.egress.path, goodbye)
         self.state = TransportState.CLOSED
+        self.link.close()
         self.ingress.session = None
         self.egress.session = None
         self.egress.path = None

@@ -236,6 +236,9 @@ class Participant:
         """Tell the client that it cannot receive a track."""
         self.send(self._room.unsupported(track))
 
+    def on_estimate(self, now: float) -> None:
+        """Take note that the client's link holds more or less: what is sent does not follow it yet."""
+
     def on_connection_state(self, state: str) -> None:
         """Log the state, for who debugs: its transport has told the operator. All else is the peer's own affair."""
         self._log.debug("media connection", state=state)
