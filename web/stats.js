@@ -3,6 +3,8 @@
  * count has the same name in both, so that the two can be laid side by side; what only a browser knows has names of its own.
  */
 
+import { reasonOf } from "./quality.js";
+
 /**
  * @import { Call } from "./call.js"
  * @import { Source } from "./protocol.js"
@@ -24,6 +26,8 @@
  * @property {number} [fps] decoded, or sent
  * @property {number} [target_bitrate] bit/s that the encoder aims at
  * @property {string} [limited_by] why the picture is smaller than it could be: "cpu", "bandwidth", "other"
+ * @property {string} [layers] the sizes that are sent at a time, and how they are scalable
+ * @property {string} [reason] why the picture is no better, in the words of the page's language
  * @property {number} [nacks] messages that ask for lost packets: sent, or answered by us. The server counts the packets
  * @property {number} [freezes] how often the picture stood still
  * @property {number} [frozen_ms]
@@ -67,14 +71,16 @@ export class CallStatistics {
     /** @type {Map<string, Row>} */
     const rows = new Map();
     report?.forEach((row) => rows.set(row.id, row));
-    /** @type {UpTrackValues[]} */
-    const up = [];
+    /** @type {Map<Source, Row[]>} */
+    const sent = new Map();
     /** @type {DownTrackValues[]} */
     const down = [];
     for (const row of rows.values()) {
-      if (row.type === "outbound-rtp") up.push(...this.#sent(row, rows));
+      const source = row.type === "outbound-rtp" && row.packetsSent ? this.#call.sentSource(row.mid) : null;
+      if (source) sent.set(source, [...(sent.get(source) ?? []), row]);
       else if (row.type === "inbound-rtp") down.push(...this.#received(row, rows));
     }
+    const up = [...sent].map(([source, streams]) => this.#sent(source, streams, rows));
     this.#before = rows;
     const order = [...this.#call.roster.participants.keys()];
     down.sort((a, b) => order.indexOf(a.user_id) - order.indexOf(b.user_id) || b.source.localeCompare(a.source));
@@ -82,28 +88,32 @@ export class CallStatistics {
   }
 
   /**
-   * @param {Row} row
+   * @param {Source} source
+   * @param {Row[]} streams one for each size that was ever sent: what they count is added up, the rest is that of the largest
    * @param {Map<string, Row>} rows
-   * @returns {UpTrackValues[]}
+   * @returns {UpTrackValues}
    */
-  #sent(row, rows) {
-    const source = this.#call.sentSource(row.mid);
-    if (!source || !row.packetsSent) return [];
-    const remote = rows.get(row.remoteId);
-    return [
-      {
-        ...this.#origin(this.#call.userId, source),
-        ...this.#common(row, rows),
-        bitrate: this.#rate(row, (one) => 8 * octets(one)),
-        target_bitrate: row.targetBitrate,
-        limited_by: row.qualityLimitationReason === "none" ? undefined : row.qualityLimitationReason,
-        packets: row.packetsSent - (row.retransmittedPacketsSent ?? 0),
-        lost: remote?.packetsLost,
-        loss: remote?.fractionLost,
-        jitter_ms: milliseconds(remote?.jitter),
-        repaired: row.retransmittedPacketsSent,
-      },
-    ];
+  #sent(source, streams, rows) {
+    const sizes = streams.filter(({ active }) => active !== false).sort((a, b) => (b.frameWidth ?? 0) - (a.frameWidth ?? 0));
+    const main = sizes[0] ?? /** @type {Row} */ (streams[0]);
+    const remotes = streams.map(({ remoteId }) => rows.get(remoteId));
+    const remote = rows.get(main.remoteId);
+    return {
+      ...this.#origin(this.#call.userId, source),
+      ...this.#common(main, rows),
+      octets: sum(streams, octets),
+      nacks: sum(streams, ({ nackCount }) => nackCount),
+      keyframe_requests: main.kind === "video" ? sum(streams, keyframeRequests) : undefined,
+      bitrate: sum(streams, (row) => this.#rate(row, (one) => 8 * octets(one))),
+      target_bitrate: sum(sizes, ({ targetBitrate }) => targetBitrate),
+      limited_by: main.qualityLimitationReason === "none" ? undefined : main.qualityLimitationReason,
+      packets: sum(streams, (row) => row.packetsSent - (row.retransmittedPacketsSent ?? 0)),
+      lost: sum(remotes, (row) => row?.packetsLost),
+      loss: remote?.fractionLost,
+      jitter_ms: milliseconds(remote?.jitter),
+      repaired: sum(streams, ({ retransmittedPacketsSent }) => retransmittedPacketsSent),
+      layers: main.kind === "video" ? layersOf(sizes) : undefined,
+    };
   }
 
   /**
@@ -131,9 +141,19 @@ export class CallStatistics {
         repaired: row.retransmittedPacketsReceived,
         freezes: row.freezeCount,
         frozen_ms: milliseconds(row.totalFreezesDuration),
+        reason: this.#reason(slot.mid, slot.user_id),
         concealed: row.totalSamplesReceived ? row.concealedSamples / row.totalSamplesReceived : undefined,
       },
     ];
+  }
+
+  /**
+   * @param {string} mid
+   * @param {string} userId
+   */
+  #reason(mid, userId) {
+    const quality = this.#call.roster.quality.get(mid);
+    return quality && reasonOf(quality, this.#call.roster.participants.get(userId)?.name ?? userId);
   }
 
   /**
@@ -150,7 +170,7 @@ export class CallStatistics {
       resolution: row.frameWidth ? `${row.frameWidth}×${row.frameHeight}` : undefined,
       fps: row.framesPerSecond ?? (video ? this.#rate(row, (one) => one.framesDecoded ?? one.framesSent) : undefined),
       nacks: row.nackCount,
-      keyframe_requests: video ? (row.pliCount ?? 0) + (row.firCount ?? 0) : undefined,
+      keyframe_requests: video ? keyframeRequests(row) : undefined,
     };
   }
 
@@ -190,6 +210,29 @@ function octets(row) {
   return (
     (row.bytesSent ?? row.bytesReceived ?? 0) - (row.retransmittedBytesSent ?? row.retransmittedBytesReceived ?? 0)
   );
+}
+
+/** @param {Row} row */
+const keyframeRequests = ({ pliCount = 0, firCount = 0 }) => pliCount + firCount;
+
+/**
+ * @param {Row[]} sizes the largest first
+ * @returns {string} "1280×720 640×360 L1T3"
+ */
+function layersOf(sizes) {
+  const modes = new Set(sizes.map(({ scalabilityMode }) => scalabilityMode).filter(Boolean));
+  return [...sizes.filter(({ frameWidth }) => frameWidth).map((row) => `${row.frameWidth}×${row.frameHeight}`), ...modes].join(" ");
+}
+
+/**
+ * @template T
+ * @param {T[]} rows
+ * @param {(row: T) => number | undefined} count
+ * @returns {number | undefined} undefined when none of them has counted
+ */
+function sum(rows, count) {
+  const counts = rows.map(count).filter((value) => value !== undefined);
+  return counts.length > 0 ? counts.reduce((total, value) => total + value, 0) : undefined;
 }
 
 /** @param {number | undefined} seconds */

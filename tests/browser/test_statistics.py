@@ -37,7 +37,7 @@ READ_PANEL: Final = """() => {
 }"""
 BROWSERS_OWN: Final = {
     "protocol", "available_bitrate", "resolution", "fps", "target_bitrate", "limited_by", "nacks", "freezes",
-    "frozen_ms", "concealed",
+    "frozen_ms", "concealed", "layers", "reason",
 }  # fmt: skip
 """What the server cannot know: all else has to be called as there."""
 OF_BOTH: Final = {"codec", "bitrate", "packets", "octets", "lost", "loss", "jitter_ms"}

@@ -13,7 +13,7 @@ const NARROWEST_IN_PORTRAIT = 3 / 4;
 /** In smaller tiles faces are too small to be of use: there are more pages instead. */
 const SMALLEST_TILE = { width: 180, height: 118 };
 /** On a phone, which is held closer to the eyes. */
-const SMALLEST_TILE_UPRIGHT = { width: 150, height: 128 };
+const SMALLEST_TILE_UPRIGHT = { width: 140, height: 128 };
 /** On a phone held upright four rows of wide tiles are a ladder; from here on two columns it is. */
 const TWO_COLUMNS_FROM = 4;
 

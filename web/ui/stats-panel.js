@@ -1,6 +1,6 @@
+import { bitrate, duration, percent } from "../format.js";
 import { setText, t } from "../i18n/index.js";
 import { h, setData } from "./dom.js";
-import { bitrate, duration, percent } from "./format.js";
 import { icon } from "./icons.js";
 
 /**
@@ -18,6 +18,8 @@ const SHOWN = [
   ["round_trip_ms", duration],
   ["available_bitrate", bitrate],
   ["resolution", String],
+  ["layers", String],
+  ["reason", String],
   ["fps", (value) => value.toFixed(0)],
   ["codec", String],
   ["bitrate", bitrate],

@@ -2,7 +2,7 @@ import { setText, t } from "../i18n/index.js";
 import { loudness } from "../level.js";
 import { h, setData } from "./dom.js";
 import { icon, setIcon } from "./icons.js";
-import { QualitySign } from "./quality.js";
+import { QualitySign } from "./quality-sign.js";
 
 /**
  * @import { SlotQuality } from "../protocol.js"

@@ -1,4 +1,4 @@
-import { t } from "../i18n/index.js";
+import { t } from "./i18n/index.js";
 
 /** How figures are written in the language of the page. */
 
