@@ -262,8 +262,9 @@ class NackMachine(RuleBasedStateMachine):
             before = self.asked.setdefault(number, [])
             assert len(before) < MAX_TRIES
             if before:
-                asked_at, waited_s = before[-1] if len(before) % 2 else before[-2]
-                enough_s = COPY_AFTER_S if len(before) % 2 else waited_s
+                # A copy follows each request; the round trip is the one that was known when it was sent.
+                asked_at = before[-1][0] if len(before) % 2 else before[-2][0]
+                enough_s = COPY_AFTER_S if len(before) % 2 else before[-1][1]
                 assert self.now - asked_at >= enough_s * 0.999, "asked again before the answer could come"
             before.append((self.now, max(MIN_RETRY_S, round_trip_s)))
         assert self.register.next_at is None or self.register.next_at > self.now

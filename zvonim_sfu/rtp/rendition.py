@@ -209,7 +209,7 @@ def step(
 
     Args:
         current: what it has had until now; None for nothing, or nothing that its decoder could go on from.
-        target: what it is to get.
+        target: what it is to get, of layers that there are.
         description: of the packet.
         begins_picture: whether the packet is the first one of its picture: it begins a frame, and has another timestamp
             than the packet before.
