@@ -217,7 +217,7 @@ async def test_garbage_in_the_handshake_does_not_end_it() -> None:
 @pytest.mark.asyncio
 async def test_our_close_notify_ends_the_clients_side() -> None:
     async with associated() as (association, _):
-        goodbye = association.server.close_notify()
+        goodbye = association.server.close()
         assert 20 <= goodbye[0] <= 63
         await association.end._send(goodbye)
         await asyncio.wait([cast("asyncio.Task[None]", association.client._task)])
@@ -231,12 +231,12 @@ async def test_the_clients_close_notify_ends_ours() -> None:
         association.client._ssl.shutdown()
         await association.client._write_ssl()
         await association.server.ended()
-        assert association.server.close_notify() == b""
+        assert association.server.close() == b""
 
 
 @pytest.mark.asyncio
 async def test_there_is_nothing_to_tell_before_a_handshake() -> None:
-    assert Association().server.close_notify() == b""
+    assert Association().server.close() == b""
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
 
 import pytest
 
@@ -36,6 +38,29 @@ async def test_closing_tells_the_client_and_leaves_nothing() -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         assert remains(call.node) == {}
+
+
+@pytest.mark.asyncio
+async def test_what_closing_frees_does_not_wait_for_the_collector() -> None:
+    async with open_call() as call:
+        ann, bob = await two_cameras(call)
+        await watch(bob, ann.up)
+        await until(lambda: bob.peer.connection_state == "connected")
+        dtls = bob.peer._transport._dtls
+        assert dtls is not None
+        association = weakref.ref(dtls._dtls._ssl)
+        del dtls
+        published = weakref.ref(ann.up)
+        gc.collect()
+        gc.disable()
+        try:
+            bob.peer.close()
+            await until(lambda: association() is None)
+            assert published() is not None
+            ann.peer.close()
+            await until(lambda: published() is None)  # it is Ann's no more, and Bob has let go of it
+        finally:
+            gc.enable()
 
 
 @pytest.mark.asyncio

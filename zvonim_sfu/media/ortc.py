@@ -111,8 +111,9 @@ class Dtls:
         """Wait until the peer has sent a close-notify or the agent was closed."""
         await self._ended.wait()
 
-    def close_notify(self) -> bytes:
-        """The datagram that tells the peer of the end; empty if there is nothing to tell."""
+    def close(self) -> bytes:
+        """Let go of the association; returns the datagram that tells the peer, empty if there is nothing to tell."""
+        self._dtls.remove_all_listeners()  # they are of this object, which owns that one: a cycle
         ssl = self._dtls._ssl
         if ssl is None or self._dtls.state != "connected":
             return b""

@@ -203,6 +203,7 @@ class Peer:
             self._transport.close()
             self._tell_removed(gone)
             self._session, self._offered = Session(), None
+            self._wanted, self._assigned = {}, {}  # who has left does not keep what others published
             self._release_unused_ssrcs()
             self._node.release_ssrc(self._rtcp_ssrc)
 
