@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections import Counter
 from typing import Final
 
 import aiohttp
@@ -22,16 +23,15 @@ AT_A_TIME: Final = 5
 MEMORY_SLACK_BYTES: Final = 2 * 2**20
 
 
-def in_use(server: InProcess) -> dict[str, object]:
+def in_use(server: InProcess) -> Counter[str]:
     """What a participant takes: tasks, sockets, addresses, and living objects of the server by class."""
-    return {
-        "objects": living_objects(),
-        "tasks": len(asyncio.all_tasks()),
-        "files": len(os.listdir("/proc/self/fd")),
-        "agents": len(server.node.udp._agents),
-        "ssrcs": len(server.node._ssrcs),
-        "rooms": {room.id: len(room.participants) for room in server.registry.rooms.values()},
-    }
+    counts = Counter({f"in room {room.id}": len(room.participants) for room in server.registry.rooms.values()})
+    counts += living_objects()
+    counts += Counter(f"task {getattr(task.get_coro(), '__qualname__', '')}" for task in asyncio.all_tasks())
+    counts["files"] = len(os.listdir("/proc/self/fd"))
+    counts["agents"] = len(server.node.udp._agents)
+    counts["ssrcs"] = len(server.node._ssrcs)
+    return counts
 
 
 def client_session() -> aiohttp.ClientSession:
@@ -61,14 +61,16 @@ async def test_a_hundred_join_and_leave_in_turns_and_leave_nothing_behind() -> N
         stayer = await DocumentedClient.enter(http, server.url, None, "Stayer", colour=RED, hertz=440)
         try:
             await come_and_go(http, server.url, stayer)
+            (room,) = server.registry.rooms.values()
+            await until(lambda: set(room.statistics().levels) == {stayer.user_id})  # the last sample is of who is here
             before = in_use(server)
             for _ in range(100 // AT_A_TIME):
                 await come_and_go(http, server.url, stayer)
             try:
                 await until(lambda: in_use(server) == before)
             except TimeoutError:
-                assert in_use(server) == before  # says what is left
-                raise
+                left, missing = in_use(server) - before, before - in_use(server)
+                raise AssertionError(f"left behind: {dict(left)}, less than before: {dict(missing)}") from None
         finally:
             await stayer.leave()
         await until(lambda: not server.registry.rooms)

@@ -7,6 +7,7 @@ twice is then past any sender's memory, and the picture stands until its jitter 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import TYPE_CHECKING, Final, cast
 
 if TYPE_CHECKING:
@@ -14,6 +15,8 @@ if TYPE_CHECKING:
     from aiortc.rtcrtpreceiver import NackGenerator
 
 INTERVAL_S: Final = 0.1
+MAX_TIMES: Final = 10
+"""As libwebrtc's kMaxNackRetries: what a publisher sent last, before it left, may never come."""
 
 
 class Asker:
@@ -31,9 +34,11 @@ class Asker:
             self._task = asyncio.create_task(self._repeat(media_ssrc))
 
     async def _repeat(self, media_ssrc: int) -> None:
+        times: Counter[int] = Counter()
         await asyncio.sleep(INTERVAL_S)
-        while self._missing:
-            await self._ask(media_ssrc, sorted(self._missing))
+        while lost := sorted(number for number in self._missing if times[number] < MAX_TIMES):
+            times.update(lost)
+            await self._ask(media_ssrc, lost)
             await asyncio.sleep(INTERVAL_S)
 
     async def close(self) -> None:

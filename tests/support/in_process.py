@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gc
+import sys
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
 from aiortc import RTCDtlsTransport
@@ -21,21 +23,41 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.rooms.registry import Registry
 
+_CACHE: Final = type(lru_cache(len))
+_CONTAINERS: Final = (tuple, list, frozenset)
+
 
 def living_objects() -> Counter[str]:
     """The server's objects that are alive in this process, by class.
 
-    Packets and reports, which come and go, are left out, and so are values (messages, codecs): caches keep some, and
-    whoever has not let go of others is counted itself.
+    Packets and reports, which come and go, are left out, and so is what the server's caches keep on purpose.
     """
+    gc.unfreeze()  # a server that was started in this process may have taken what there was out of sight
     gc.collect()
-    kinds = ((type(thing), str(type(thing).__module__)) for thing in gc.get_objects())
+    cached = _cached()
     return Counter(
-        kind.__name__
-        for kind, module in kinds
-        if kind is RTCDtlsTransport
-        or (module.startswith("zvonim_sfu.") and not module.startswith("zvonim_sfu.rtp.") and not _is_value(kind))
+        type(thing).__name__ for thing in gc.get_objects() if _is_counted(type(thing)) and id(thing) not in cached
     )
+
+
+def _is_counted(kind: type) -> bool:
+    module = str(kind.__module__)
+    return kind is RTCDtlsTransport or (module.startswith("zvonim_sfu.") and not module.startswith("zvonim_sfu.rtp."))
+
+
+def _cached() -> set[int]:
+    """Identities of the values that the server's caches refer to, and of what these consist of."""
+    modules = [module for name, module in sys.modules.items() if name.startswith("zvonim_sfu.")]
+    caches = [thing for module in modules for thing in vars(module).values() if isinstance(thing, _CACHE)]
+    seen: set[int] = set()
+    ahead = [entry for cache in caches for entry in gc.get_referents(cache)]
+    while ahead:
+        thing = ahead.pop()
+        # Values lead to values; a cache that kept anything else, such as a participant, would hide nothing of it.
+        if id(thing) not in seen and (type(thing) in _CONTAINERS or _is_value(type(thing))):
+            seen.add(id(thing))
+            ahead.extend(gc.get_referents(thing))
+    return seen
 
 
 def _is_value(kind: type) -> bool:
