@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.media.codecs import find_receiver, repair_types
 from zvonim_sfu.net.sending import UNPACED, shift_fields
-from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, NO_FIELDS, ExtensionPlan, RtpPacket
+from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, NO_FIELDS, ExtensionPlan
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import SenderReport
-from zvonim_sfu.rtp.rtx import wrap
+from zvonim_sfu.rtp.rtx import PADDING, wrap
 from zvonim_sfu.rtp.sequence import seq_delta, ts_delta
 from zvonim_sfu.rtp.timing import ntp_from_unix
 
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
-    from zvonim_sfu.rtp.packet import Tail
+    from zvonim_sfu.rtp.packet import RtpPacket, Tail
     from zvonim_sfu.rtp.rtcp import ReportBlock
 
 _pack_header = Struct("!BBHII").pack
@@ -41,8 +41,6 @@ MAX_RESENT: Final = 512
 # In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
 CATCH_UP_TICKS: Final = 900
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
-# A packet without payload, and with the most padding that one can have.
-_PADDING: Final = RtpPacket.parse(b"\xa0".ljust(FIXED_HEADER_BYTES, b"\0") + bytes(254) + b"\xff")
 
 
 class DownTrackListener(Protocol):
@@ -284,11 +282,12 @@ class DownTrack:
         The same packet not twice within `round_trip_s`: the shortest one, since who asks again has waited for one by
         its own measure, and in jitter a smoothed one would refuse every other of those requests.
 
-        By RTX (RFC 4588) where that was negotiated, else as the same packet once more. Who appends to the batch here
-        has it flushed by the wake-up in which the NACK came.
+        By RTX (RFC 4588) where that was negotiated, else as the same packet once more; but not where that would have
+        another transport-wide number: AEAD allows no two packets under one nonce (RFC 7714 section 9.1). Who appends to
+        the batch here has it flushed by the wake-up in which the NACK came.
         """
         layer, sender = self._layer, self._sender
-        if layer is None:
+        if layer is None or (self._transport_wide and self._rtx_payload_type < 0):
             return
         for number in lost:
             self.statistics.nacked += 1
@@ -330,7 +329,7 @@ class DownTrack:
         """
         if self._rtx_payload_type < 0 or not self.statistics.packets:
             return False
-        tail = _PADDING.tail(ExtensionPlan({}, transport_wide=self._transport_wide))
+        tail = PADDING.tail(ExtensionPlan({}, transport_wide=self._transport_wide))
         for _ in range(math.ceil(size / (FIXED_HEADER_BYTES + len(tail.data)))):
             self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
             header = _pack_header(

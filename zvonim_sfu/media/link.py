@@ -120,6 +120,7 @@ class Link:
         """Take over whether the client reports on transport-wide numbers."""
         if transport_cc:
             self._egress.history = self._require_estimator().history
+            self._told_bps = self.estimate_bps  # the owner, who negotiates, looks by itself
         elif self._egress.history is not None:
             self._egress.history = None
             self._end_estimate()

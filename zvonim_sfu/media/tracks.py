@@ -161,8 +161,14 @@ class Tracks:
 
 
 def _reported_number(section: Negotiated) -> int:
-    """The header extension of the transport-wide numbers on which the client reports in a section; 0 for none."""
-    if not section.client_receives or not any("transport-cc" in codec.feedback for codec in section.codecs):
+    """The header extension of the transport-wide numbers on which the client reports in a section; 0 for none.
+
+    Also where repairs would be the same packets once more: they have to stay the same, see DownTrack.repair.
+    """
+    feedback = {value for codec in section.codecs for value in codec.feedback}
+    if not section.client_receives or "transport-cc" not in feedback:
+        return 0
+    if "nack" in feedback and not section.rtx_ssrc:
         return 0
     return next(
         (

@@ -9,12 +9,15 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final
 
-from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES
+from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, RtpPacket
 
 if TYPE_CHECKING:
-    from zvonim_sfu.rtp.packet import RtpPacket, Tail
+    from zvonim_sfu.rtp.packet import Tail
 
 OSN_BYTES: Final = 2
+# A packet without payload, and with the most padding that one can have: in a stream of retransmissions it repairs
+# nothing, and probes the link.
+PADDING: Final = RtpPacket.parse(b"\xa0".ljust(FIXED_HEADER_BYTES, b"\0") + bytes(254) + b"\xff")
 
 _MARKER_BIT: Final = 0x80
 _EXTENSION_BIT: Final = 0x10
