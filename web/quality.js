@@ -18,7 +18,7 @@ export function reasonOf({ reason, detail, paused }, name) {
       return t("quality.tile", { width, height });
     case "link": {
       const holds = t("quality.link", { available: bitrate(available_bps), needed: bitrate(needed_bps) });
-      return paused ? `${t("quality.paused")}: ${holds}` : holds;
+      return paused ? `${t("quality.paused")} · ${holds}` : holds;
     }
     case "keyframe":
       return t("quality.keyframe", { waiting: duration(waiting_ms) });

@@ -108,7 +108,7 @@ export const en = {
   "quality.keyframe": "waiting for a keyframe, {waiting}",
   "quality.hidden": "not in sight",
   "quality.source": "{name} sends no picture",
-  "quality.paused": "Paused, the link is too thin",
+  "quality.paused": "Paused: link too thin",
 
   "connection.connecting": "Connecting…",
   "connection.connected": "Connected",

@@ -122,7 +122,7 @@ export const ru = {
   "quality.keyframe": "ожидание ключевого кадра, {waiting}",
   "quality.hidden": "не на виду",
   "quality.source": "{name}: изображение не передаётся",
-  "quality.paused": "Пауза, канал слишком узкий",
+  "quality.paused": "Пауза: канал узкий",
 
   "connection.connecting": "Соединяемся…",
   "connection.connected": "На связи",
@@ -229,8 +229,8 @@ export const ru = {
   "stats.nacks": "Перезапросов",
   "stats.repaired": "Повторов",
   "stats.keyframe_requests": "Запросов кадра",
-  "stats.kbps": "{value} кбит/с",
-  "stats.mbps": "{value} Мбит/с",
+  "stats.kbps": "{value} кбит/⁠с",
+  "stats.mbps": "{value} Мбит/⁠с",
   "stats.kb": "{value} кБ",
   "stats.ms": "{value} мс",
 

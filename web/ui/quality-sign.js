@@ -33,7 +33,9 @@ export class QualitySign {
     this.element = h("button", { class: "tile-quality", type: "button", "aria-expanded": "false", hidden: true }, bars, this.#text);
     this.element.onclick = () => this.#open(this.element.getAttribute("aria-expanded") === "false");
     this.element.onblur = () => this.#open(false);
-    this.element.onkeydown = (event) => event.key === "Escape" && this.#open(false);
+    this.element.onkeydown = ({ key }) => {
+      if (key === "Escape") this.#open(false);
+    };
     // The tile takes it for a wish to see the picture large.
     this.element.ondblclick = (event) => event.stopPropagation();
   }

@@ -70,7 +70,9 @@ export class StatsPanel {
       this.#list,
       h("button", { class: "button button-small", type: "button", on: { click: () => void this.#copy() } }, this.#copied),
     );
-    this.element.onkeydown = (event) => event.key === "Escape" && this.close();
+    this.element.onkeydown = ({ key }) => {
+      if (key === "Escape") this.close();
+    };
   }
 
   toggle() {
