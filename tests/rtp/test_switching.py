@@ -36,13 +36,13 @@ class Outgoing(NamedTuple):
 
 
 @cache
-def recorded(name: str, *, with_descriptors: bool = True) -> tuple[str, list[Incoming]]:
+def recorded(name: str) -> tuple[str, list[Incoming]]:
     """A stream's encoding and its packets."""
     stream = RecordedStream.load(name)
     describe = describer(stream.encoding)
     incoming = []
     for index, packet in enumerate(stream.packets):
-        value = packet.extension(stream.descriptor) if stream.descriptor and with_descriptors else None
+        value = packet.extension(stream.descriptor) if stream.descriptor else None
         incoming.append(Incoming(1000 + index, packet, describe(packet.payload, value)))
     return stream.encoding, incoming
 
@@ -161,14 +161,11 @@ def targets(name: str, changes: list[tuple[int, int]]) -> dict[int, Restriction]
     return found
 
 
-@pytest.mark.parametrize(
-    ("name", "with_descriptors"),
-    [*((name, True) for name in LAYERED), *((name, False) for name in LAYERED if name.startswith("vp9"))],
-)
+@pytest.mark.parametrize("name", LAYERED)
 @settings(max_examples=15, deadline=None)
 @given(changes=CHANGES)
-def test_any_sequence_of_switches_is_decoded(name: str, with_descriptors: bool, changes: list[tuple[int, int]]) -> None:
-    encoding, incoming = recorded(name, with_descriptors=with_descriptors)
+def test_any_sequence_of_switches_is_decoded(name: str, changes: list[tuple[int, int]]) -> None:
+    encoding, incoming = recorded(name)
     receiver = Receiver(name)
     wanted = targets(name, changes)
     for index, sent in enumerate(incoming):

@@ -8,9 +8,8 @@ from __future__ import annotations
 from typing import Final
 
 from zvonim_sfu.rtp.bits import BitReader, BitsError
-from zvonim_sfu.rtp.description import PLAIN, Description, Structure
+from zvonim_sfu.rtp.description import BEGINS, PLAIN, Description, Structure
 
-_BEGINS: Final = Description(begins_frame=True)
 _SEQUENCE_HEADER: Final = 1  # obu_type (AV1 bitstream specification, section 6.2.2)
 # Far more than one with a single operating point takes, and with the 32 that it may have it is still whole.
 _MAX_SEQUENCE_HEADER_BYTES: Final = 128
@@ -26,7 +25,7 @@ def describe(payload: bytes) -> Description:
         return PLAIN
     if first & 0x08:
         return Description(begins_frame=True, keyframe=True, structure=_sequence_structure(payload))
-    return _BEGINS
+    return BEGINS
 
 
 def _sequence_structure(payload: bytes) -> Structure | None:

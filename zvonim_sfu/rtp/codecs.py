@@ -1,7 +1,8 @@
 """What a forwarder has to know of a payload: its layers, where it can be joined, and what a receiver counts in it.
 
 Reads a few bytes at the front of the payload, decodes nothing, and takes any bytes. What a dependency descriptor says
-of layers goes before what the payload says: browsers that send one with VP8 or H264 leave it out of the payload.
+of layers goes before what the payload says: browsers that send one with VP8 or H264 leave it out of the payload. Only
+VP9's payloads say it all themselves, in any case.
 """
 
 from __future__ import annotations
@@ -10,12 +11,10 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.rtp import av1, h264, vp8, vp9
 from zvonim_sfu.rtp.dependency_descriptor import DescriptorReader
-from zvonim_sfu.rtp.description import PLAIN, Description, Structure
+from zvonim_sfu.rtp.description import BEGINS, PLAIN, Description, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from zvonim_sfu.rtp.dependency_descriptor import Frame
 
 
 class Describe(Protocol):
@@ -38,13 +37,20 @@ def describer(encoding: str) -> Describe:
             known, and what the payload says of their packets is PLAIN.
     """
     describe_payload = _BY_ENCODING.get(encoding, _describe_nothing)
+    if encoding == "VP9":
+        return lambda payload, _descriptor: describe_payload(payload)
     reader = DescriptorReader()
 
     def describe(payload: bytes, descriptor: bytes | None) -> Description:
         description = describe_payload(payload)
-        if descriptor is not None and (frame := reader.read(descriptor)) is not None:
-            return _merged(description, frame)
-        return description
+        if descriptor is None:
+            return description
+        told = reader.read(descriptor)
+        if told is None:
+            return description
+        if description is PLAIN or description is BEGINS:
+            return told
+        return _merged(description, told)
 
     return describe
 
@@ -54,13 +60,13 @@ def is_keyframe(encoding: str, payload: bytes) -> bool:
     return describer(encoding)(payload, None).keyframe
 
 
-def _merged(description: Description, frame: Frame) -> Description:
-    """Return a packet's description with what its dependency descriptor says."""
+def _merged(description: Description, told: Description) -> Description:
+    """Return what a payload says of a packet with what its dependency descriptor has told."""
     _, _, _, _, keyframe, _, fields, structure = description
-    begins, ends, (spatial, temporal), switch, told = frame
-    if told is not None:
-        sizes = told.sizes or (structure.sizes if structure is not None else ())
-        structure = Structure(sizes, told.temporal_layers)
+    spatial, temporal, begins, ends, _, switch, _, structure_told = told
+    if structure_told is not None:
+        sizes = structure_told.sizes or (structure.sizes if structure is not None else ())
+        structure = Structure(sizes, structure_told.temporal_layers)
     return Description(spatial, temporal, begins, ends, keyframe, None if keyframe else switch, fields, structure)
 
 

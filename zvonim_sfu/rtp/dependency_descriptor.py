@@ -8,9 +8,12 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from zvonim_sfu.rtp.bits import BitReader, BitsError
-from zvonim_sfu.rtp.description import Restriction, Structure, SwitchingPoint, restriction_bits
+from zvonim_sfu.rtp.description import Description, Restriction, Structure, SwitchingPoint, restriction_bits
 
-MANDATORY_BYTES: Final = 3
+_MANDATORY_BYTES: Final = 3
+# Of the flags behind these, template_dependency_structure_present_flag and custom_dtis_flag: what else may follow, a
+# frame's references and chains, and which layers are sent, is of no use for leaving layers out.
+_RELEVANT: Final = 0xA0
 _MAX_TEMPLATES: Final = 64
 _MAX_SPATIAL_LAYERS: Final = 4
 _MAX_TEMPORAL_LAYERS: Final = 8
@@ -21,18 +24,6 @@ _NEXT_SPATIAL: Final = 2
 _NO_MORE: Final = 3
 
 _SWITCH: Final = 2  # decode target indication (A.4): what follows is decodable with this frame
-
-
-class Frame(NamedTuple):
-    """What a descriptor says of the frame whose packet carries it."""
-
-    begins: bool
-    ends: bool
-    layer: Restriction
-    switch: SwitchingPoint | None
-    """Who may get more from it on; None for nobody, and for packets that do not begin it."""
-    structure: Structure | None
-    """Only where a new one is told."""
 
 
 class Templates(NamedTuple):
@@ -48,8 +39,8 @@ class Templates(NamedTuple):
     """Up to which layers each decode target goes."""
     structure: Structure
 
-    def frame(self, first: int, index: int, indications: int, structure: Structure | None) -> Frame:
-        """Return what a descriptor that begins with this byte says, with a template and these indications."""
+    def describe(self, first: int, index: int, indications: int, structure: Structure | None) -> Description:
+        """Return what a descriptor says, by its first byte, a template with these indications, and a new structure."""
         layer = self.layers[index]
         begins = first & 0x80 > 0
         above = [
@@ -58,40 +49,46 @@ class Templates(NamedTuple):
             if indications >> 2 * place & 3 == _SWITCH and target > layer
         ]
         switch = SwitchingPoint(layer, restriction_bits(above)) if begins and above else None
-        return Frame(begins, first & 0x40 > 0, layer, switch, structure)
+        return Description(*layer, begins, first & 0x40 > 0, switch=switch, structure=structure)
 
 
 class DescriptorReader:
     """Reads the descriptors of one stream, in any order and with losses, and keeps the structure that they refer to."""
 
-    __slots__ = ("_current", "_former", "_frames")
+    __slots__ = ("_current", "_described", "_former")
 
     def __init__(self) -> None:
         self._current: Templates | None = None
         # Late packets refer to it: an encoder numbers the next templates so that they can be told from these.
         self._former: Templates | None = None
-        self._frames: dict[int, Frame | None] = {}
-        "Of those descriptors that are no longer than they must be, by their first byte."
+        self._described: dict[int, Description | None] = {}
+        "What descriptors say that name a template and no more, by their first byte."
 
-    def read(self, value: bytes) -> Frame | None:
-        """Return what a descriptor says; None for bytes that are none, or refer to a structure that never came."""
-        if len(value) == MANDATORY_BYTES:
+    def read(self, value: bytes) -> Description | None:
+        """Describe a packet by its descriptor, which knows neither keyframes nor the payload's fields.
+
+        Returns:
+            None for bytes that are no descriptor, or refer to a structure that never came.
+        """
+        if len(value) < _MANDATORY_BYTES:
+            return None
+        if len(value) == _MANDATORY_BYTES or not value[_MANDATORY_BYTES] & _RELEVANT:
             first = value[0]
             try:
-                return self._frames[first]
+                return self._described[first]
             except KeyError:
-                frame = self._frames[first] = self._frame(first)
-                return frame
+                description = self._described[first] = self._describe(first)
+                return description
         try:
             return self._read_extended(value)
         except BitsError:
             return None
 
-    def _frame(self, first: int) -> Frame | None:
+    def _describe(self, first: int) -> Description | None:
         templates, index = self._find(first)
         if templates is None:
             return None
-        return templates.frame(first, index, templates.indications[index], None)
+        return templates.describe(first, index, templates.indications[index], None)
 
     def _find(self, first: int) -> tuple[Templates | None, int]:
         for templates in (self._current, self._former):
@@ -101,8 +98,8 @@ class DescriptorReader:
                     return templates, index
         return None, 0
 
-    def _read_extended(self, value: bytes) -> Frame | None:
-        """A.8.1; references and chains of a frame are left out, since who drops layers needs none of them."""
+    def _read_extended(self, value: bytes) -> Description | None:
+        """A.8.1."""
         bits = BitReader(value)
         first = bits.read(8)
         bits.read(16)  # frame_number
@@ -120,15 +117,15 @@ class DescriptorReader:
             return None
         indications = templates.indications[index]
         if has_active:
-            bits.read(len(templates.targets))  # active_decode_targets_bitmask: what is sent shows by itself
+            bits.read(len(templates.targets))  # active_decode_targets_bitmask
         if has_indications:
             indications = bits.read(2 * len(templates.targets))
-        return templates.frame(first, index, indications, structure)
+        return templates.describe(first, index, indications, structure)
 
     def _keep(self, templates: Templates) -> None:
         if templates != self._current:
             self._former, self._current = self._current, templates
-            self._frames = {}
+            self._described = {}
 
 
 def _read_templates(bits: BitReader) -> Templates:

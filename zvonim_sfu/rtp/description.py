@@ -68,6 +68,8 @@ class Description(NamedTuple):
 
 PLAIN: Final = Description()
 """Of a packet that tells nothing. It belongs to the lowest layer: what cannot be read is never held back."""
+BEGINS: Final = Description(begins_frame=True)
+"""Of one that tells no more than that it begins a frame."""
 
 
 def restriction_bit(spatial: int, temporal: int) -> int:

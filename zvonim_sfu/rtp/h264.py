@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.rtp.bits import BitReader, BitsError
-from zvonim_sfu.rtp.description import PLAIN, Description, Structure
+from zvonim_sfu.rtp.description import BEGINS, PLAIN, Description, Structure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -23,7 +23,6 @@ _STAP_A: Final = 24
 _FU_A: Final = 28
 
 _BEGINS_KEYFRAME: Final = Description(begins_frame=True, keyframe=True)
-_BEGINS: Final = Description(begins_frame=True)
 # Profiles whose parameter sets tell of colors (ITU-T H.264, section 7.3.2.1.1).
 _WITH_CHROMA: Final = frozenset((100, 110, 122, 244, 44, 83, 86, 118, 128, 138, 139, 134, 135))
 
@@ -40,18 +39,18 @@ def describe(payload: bytes) -> Description:
             if not header & 0x80:
                 return PLAIN
             unit = header & 0x1F  # the start of a fragmented unit
-            return _BEGINS_KEYFRAME if unit in (_IDR, _SPS) else _BEGINS
+            return _BEGINS_KEYFRAME if unit in (_IDR, _SPS) else BEGINS
         if unit == _SPS:
             return _with_size(payload)
         if unit == _STAP_A:
             return _aggregate(payload)
-        return _BEGINS_KEYFRAME if unit == _IDR else _BEGINS
+        return _BEGINS_KEYFRAME if unit == _IDR else BEGINS
     except IndexError:
         return PLAIN
 
 
 def _aggregate(payload: bytes) -> Description:
-    description = _BEGINS
+    description = BEGINS
     for unit in _units(payload):
         if unit[0] & 0x1F == _SPS:
             return _with_size(unit)
