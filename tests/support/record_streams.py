@@ -1,4 +1,4 @@
-"""Records the streams in tests/data/streams from Chromium.
+"""Records the streams in tests/data/streams from Chromium and Firefox.
 
 `python -m tests.support.record_streams [vp9-l3t3-key ...]`: run it again when a new browser comes, and read what the
 tests say. A keyframe is asked for in the middle of each, so that a switch that waits for one has one.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+
+from aioice.ice import get_host_addresses
 
 from tests.media.calls import Participant
 from tests.support.capture_offers import blank_origin
-from tests.support.chromium import ChromiumTab, chromium, playwright_driver
+from tests.support.chromium import chromium, playwright_driver
 from tests.support.eventually import eventually
+from tests.support.firefox import firefox
 from tests.support.streams import STREAMS, RecordedStream
 from zvonim_sfu.media.node import MediaNode
 
@@ -39,6 +43,14 @@ PUBLISH: Final = """async ({ encoding, mode, width, height, frameRate, maxBitrat
 ACCEPT: Final = "(sdp) => pc.setRemoteDescription({ type: 'answer', sdp })"
 
 
+class Tab(Protocol):
+    """A page of either browser."""
+
+    async def navigate(self, url: str) -> None: ...
+    async def evaluate(self, function: str, argument: object = None) -> Any: ...
+    async def close(self) -> None: ...
+
+
 class Scenario(NamedTuple):
     """What is to be published."""
 
@@ -52,12 +64,14 @@ class Scenario(NamedTuple):
     descriptor: bool = True
     """Whether a dependency descriptor is to be taken where it is offered: with one, Chromium leaves out of VP8 what it
     says already."""
+    browser: str = "chromium"
 
 
 # Chromium sends three spatial layers from 960x540 on.
 SCENARIOS: Final = {
     "vp8-l1t3": Scenario("VP8", "L1T3", 320, 180, 250_000, descriptor=False),
     "vp8-l1t3-descriptor": Scenario("VP8", "L1T3", 320, 180, 200_000, 3),
+    "vp8-firefox": Scenario("VP8", "", 320, 180, 200_000, 3, browser="firefox"),
     "vp9-l1t3": Scenario("VP9", "L1T3", 320, 180, 200_000),
     "vp9-l3t3-key": Scenario("VP9", "L3T3_KEY", 960, 540, 1_000_000, 2),
     "vp9-l3t3": Scenario("VP9", "L3T3", 960, 540, 1_000_000, 2),
@@ -84,9 +98,11 @@ class Recorder:
     def on_resume(self, now: float) -> None: ...
 
 
-async def record(tab: ChromiumTab, scenario: Scenario) -> RecordedStream:
+async def record(tab: Tab, scenario: Scenario) -> RecordedStream:
     """Publish in a page, and keep what comes: from a keyframe on, with another one in the middle."""
-    node = await MediaNode.open(["127.0.0.1"], 0)
+    # Firefox never reaches a server on loopback alone.
+    hosts = ["127.0.0.1"] if scenario.browser == "chromium" else get_host_addresses(use_ipv4=True, use_ipv6=False)
+    node = await MediaNode.open(hosts, 0)
     participant = Participant(node, "publisher", tab)
     offer = await tab.evaluate(
         PUBLISH,
@@ -128,11 +144,16 @@ async def main(names: list[str]) -> None:
     STREAMS.mkdir(parents=True, exist_ok=True)
     async with blank_origin() as origin, playwright_driver() as playwright:
         for name in names or list(SCENARIOS):
+            scenario = SCENARIOS[name]
             # A browser each: an encoder that is still at work for the former takes the time of the next.
-            async with chromium(playwright) as browser:
-                tab = await browser.new_tab()
+            async with AsyncExitStack() as stack:
+                tab: Tab
+                if scenario.browser == "chromium":
+                    tab = await (await stack.enter_async_context(chromium(playwright))).new_tab()
+                else:
+                    tab = await (await stack.enter_async_context(firefox())).new_tab()
                 await tab.navigate(origin)
-                stream = await record(tab, SCENARIOS[name])
+                stream = await record(tab, scenario)
             size = stream.save(name)
             print(f"{name}: {len(stream.data)} packets, {size} bytes, descriptor {stream.descriptor}")  # noqa: T201
 
