@@ -19,6 +19,19 @@ ROOT = Path(__file__).parent.parent
 SOURCES = ("LICENSE", "README.md", "hatch_build.py", "pyproject.toml", "web", "zvonim_sfu")
 
 
+def test_what_is_tracked_is_of_no_one_machine() -> None:
+    """No links, which lead out of a checkout, and no paths of whoever made one."""
+    assert (ROOT / ".git").exists(), "run the tests in a checkout"
+    listed = subprocess.check_output(["git", "ls-files", "--stage", "-z"], cwd=ROOT, text=True)
+    modes = {name: head.split()[0] for head, name in (entry.split("\t") for entry in listed.split("\0") if entry)}
+    assert "pyproject.toml" in modes
+    assert {name: mode for name, mode in modes.items() if mode not in ("100644", "100755")} == {}
+    # A path of one name, such as /src, is a part of others.
+    own = [f"{path}/".encode() for path in (Path.home(), ROOT) if len(path.parts) > 2]
+    files = [path for path in (ROOT / name for name in modes) if path.is_file()]
+    assert [str(path) for path in files if any(name in path.read_bytes() for name in own)] == []
+
+
 @pytest.mark.parametrize("kernel", ["compiled", "python"])
 def test_a_built_wheel_serves_the_web_client(kernel: str, tmp_path: Path) -> None:
     """With a compiler or, as well, without."""
