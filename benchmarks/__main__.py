@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import signal
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Sequence
 
 _DEFAULT_RESULT: Final = Path("build/benchmarks.json")
+_EXIT_ENDED: Final = 128 + signal.SIGTERM
+"""As a shell tells of who was ended by it."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -32,6 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ServerError as error:
         print(error, file=sys.stderr)
         return 1
+    except asyncio.CancelledError:
+        return _EXIT_ENDED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -139,7 +144,7 @@ def _measure(
     with network() as host:
         made = session(host, commands, progress)
         try:
-            asyncio.run(measure(made))
+            asyncio.run(_unless_ended(measure(made)))
         finally:
             # What was measured before something failed, or the run was interrupted, took its time too.
             print(report.plain(made.results))
@@ -148,6 +153,15 @@ def _measure(
             print(f"\nwritten to {options.output}")
     also(made.results)
     return 0
+
+
+async def _unless_ended(work: Coroutine[object, object, None]) -> None:
+    """Do this; SIGTERM and SIGHUP cancel it, as SIGINT does by itself, so that the servers that it started end."""
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, task.cancel)
+    await work
 
 
 def _commands(options: argparse.Namespace, progress: Progress) -> dict[str, str]:
