@@ -27,6 +27,7 @@ from zvonim_sfu.media.down_track import DownTrack
 from zvonim_sfu.media.node import MediaNode
 from zvonim_sfu.media.publisher_clock import PublisherClock
 from zvonim_sfu.media.sdp import Codec
+from zvonim_sfu.media.simulcast import Announced
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.transport import Transport
 from zvonim_sfu.media.up_track import UpTrack
@@ -61,6 +62,7 @@ class Nobody:
         return now + 1
 
     def on_transport_state(self, transport: Transport, state: object) -> None: ...
+    def on_ladder_changed(self, up_track: UpTrack) -> None: ...
     def on_unsupported(self, up_track: UpTrack) -> None: ...
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None: ...
     def request_packets(self, ssrc: int, lost: Sequence[int]) -> None: ...
@@ -104,11 +106,11 @@ class Scene:
             source=Source.CAMERA,
             clock=PublisherClock(),
             publisher=nobody,
-            fan_out=kernel.FanOut(node.udp.batch),
+            new_fan_out=lambda: kernel.FanOut(node.udp.batch),
         )
         up_track.configure([VP8], {})
         self.transport.arrival_extension = ARRIVALS
-        self.transport.router.configure({"0": up_track}, {1: up_track}, 0)
+        self.transport.router.configure({"0": up_track}, [(up_track, Announced(1))], {})
         self.publisher, self.sink = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for sock in (self.publisher, self.sink):
             sock.bind(("127.0.0.1", 0))

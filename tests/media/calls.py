@@ -53,6 +53,8 @@ class Participant(Generic[ClientT]):
     def on_up_track_removed(self, track: UpTrack) -> None:
         self.published.remove(track.key)
 
+    def on_ladder_changed(self, track: UpTrack) -> None: ...
+
     def on_offer(self, sdp: str) -> None:
         self.offers.put_nowait(sdp)
 

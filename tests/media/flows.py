@@ -55,6 +55,8 @@ class Publisher:
         "Keyframes that were asked for: SSRC, and whether by PLI."
         self.nacks: list[tuple[int, list[int]]] = []
         "Packets that were asked for: SSRC and numbers."
+        self.ladders = 0
+        "How often what can be had has changed."
         self.timer = math.inf
         "When the up track wants to be called."
         self.clock = clock or PublisherClock()
@@ -64,17 +66,20 @@ class Publisher:
             source=source,
             clock=self.clock,
             publisher=self,
-            fan_out=FanOut(Wire()),
+            new_fan_out=lambda: FanOut(Wire()),
         )
         self.up_track.configure(codecs or ((OPUS,) if source.kind == "audio" else (VP8,)), extension_ids or {})
         self.router = Router()
-        self.router.configure({"0": self.up_track}, {}, 0)
+        self.router.configure({"0": self.up_track}, [], {})
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         self.requests.append((ssrc, accepts_pli))
 
     def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
         self.nacks.append((ssrc, list(lost)))
+
+    def on_ladder_changed(self, up_track: UpTrack) -> None:
+        self.ladders += 1
 
     def wake(self, at: float) -> None:
         self.timer = min(self.timer, at)
@@ -93,7 +98,7 @@ class Publisher:
         if stream is not None and stream.layer is not None:
             stream.up_track.handle_packet(packet, stream.layer, now)
         elif stream is not None:
-            stream.up_track.handle_repair(packet, now)
+            stream.up_track.handle_repair(packet, stream.encoding, now)
 
     def send_frame(self, sequence_number: int, now: float = 0.0, *, payload: bytes = DELTA, ssrc: int = 1) -> None:
         self.send(rtp(sequence_number, int(now * 90000), payload=payload, ssrc=ssrc), now)

@@ -10,9 +10,10 @@ import pytest
 
 from tests.media.flows import DELTA, KEYFRAME, Publisher, Subscriber
 from tests.media.support import AUDIO_LEVEL, OPUS, VP8, rtp
-from zvonim_sfu.media.down_track import CATCH_UP_TICKS, MAX_RESENT
+from zvonim_sfu.media.resending import MAX_RESENT
 from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.span import CATCH_UP_TICKS
 from zvonim_sfu.rtp.budget import RepairBudget
 from zvonim_sfu.rtp.history import MAX_AGE_S
 from zvonim_sfu.rtp.sequence import ts_delta
@@ -180,7 +181,7 @@ def test_what_was_never_sent_or_is_not_kept_is_not_sent_again() -> None:
         scene.down_track.repair([number & 0xFFFF for number in numbers], scene.budget, 1.1, 0.1)
     assert len(scene.sent) == 4
     assert scene.ask(scene.sent[1], now=1.1 + MAX_AGE_S) == []
-    assert len(scene.down_track._resent) == 0
+    assert len(scene.down_track._resending._resent) == 0
 
 
 def test_packets_of_a_former_source_are_not_sent_again() -> None:
@@ -203,4 +204,4 @@ def test_the_memory_of_repairs_is_bounded() -> None:
         scene.publisher.send_frame(n, 1.0)
         scene.subscriber.egress.bytes_sent += 10_000
         scene.ask(scene.sent[-1], now=1.1 + n / 1000)
-    assert len(scene.down_track._resent) == MAX_RESENT
+    assert len(scene.down_track._resending._resent) == MAX_RESENT

@@ -30,6 +30,7 @@ from zvonim_sfu.media.codecs import SUPPORTED_FEEDBACK, associated, codec_key
 from zvonim_sfu.media.negotiation import UNUSED, accept_answer, answer, changes_needed, make_offer
 from zvonim_sfu.media.sdp import Description, Extension, SdpError, parse, write
 from zvonim_sfu.media.session import NegotiationError, Session
+from zvonim_sfu.media.simulcast import RID_EXTENSIONS, Announced, Encoding
 
 MEDIA_OFFERS = [name for name in offer_names() if "data-channel-only" not in name]
 PLAYOUT_DELAY = "http://www.webrtc.org/experiments/rtp-hdrext/playout-delay"
@@ -61,7 +62,9 @@ def test_a_captured_offer_is_answered_section_by_section(name: str) -> None:
             tuple(value for value in c.feedback if value in SUPPORTED_FEEDBACK) for c in taken
         ]
         assert [(e.id, e.uri, e.direction) for e in mine.extensions] == [
-            (e.id, e.uri, REVERSED[e.direction]) for e in theirs.extensions if e.uri not in UNUSED
+            (e.id, e.uri, REVERSED[e.direction])
+            for e in theirs.extensions
+            if e.uri not in UNUSED and (mine.received_encodings or e.uri not in RID_EXTENSIONS)
         ]
         assert mine.extmap_allow_mixed == theirs.extmap_allow_mixed
         assert (mine.setup, mine.rtcp_mux, mine.ssrcs, mine.repairs, mine.msid) == ("passive", True, (), (), None)
@@ -116,11 +119,56 @@ def test_who_only_watches_gets_tracks_in_the_sections_it_declared(name: str) -> 
     assert not changes_needed(session, tracks)
 
 
-def test_a_simulcast_offer_is_answered_with_one_layer() -> None:
-    for name in ("chromium-simulcast", "firefox-simulcast"):
-        _, answered = answer(Session(), parse(offer(name)), local=local())
-        assert "simulcast" not in write(answered)
-        assert "rtp-stream-id" not in write(answered)
+@pytest.mark.parametrize("name", ["chromium-simulcast", "firefox-simulcast"])
+def test_a_simulcast_offer_is_answered_with_all_of_its_encodings(name: str) -> None:
+    session, answered = answer(Session(), parse(offer(name)), local=local())
+    text = write(answered)
+    assert [line for line in text.splitlines() if "rid:" in line or "simulcast" in line] == [
+        "a=rid:q recv",
+        "a=rid:h recv",
+        "a=rid:f recv",
+        "a=simulcast:recv q;h;f",
+    ]
+    picture = session.sections[1]
+    assert [encoding.rid for encoding in picture.encodings] == ["q", "h", "f"]
+    assert {e.uri for e in picture.extensions} >= RID_EXTENSIONS
+    # What the server offers later, for another track, has to say so again: else the browser stops two of them.
+    sound = track("bob/microphone", "audio")
+    offered, described_again = make_offer(session, [sound], local=local())
+    assert "a=simulcast:recv q;h;f" in write(described_again)
+    assert [e.rid for e in offered.sections[1].encodings] == ["q", "h", "f"]
+    # Who answers without, as clients that know none of it, sends one encoding.
+    assert accept_answer(offered, accepted(described_again)).sections[1].encodings == ()
+
+
+def test_an_answer_takes_encodings_away_and_adds_none() -> None:
+    offered, description = make_offer(joined(simulcast("q", "h")), [], local=local())
+    answered = accepted(description, sent_encodings=(Encoding("h"), Encoding("f")), direction="sendonly")
+    assert accept_answer(offered, answered).sections[0].encodings == (Encoding("h"),)
+
+
+def test_encodings_are_negotiated_only_where_the_client_sends() -> None:
+    session = joined(simulcast("q", "h", direction="recvonly"))
+    assert session.sections[0].encodings == ()
+    assert not {e.uri for e in session.sections[0].extensions} & RID_EXTENSIONS
+
+
+def simulcast(*rids: str, direction: str = "sendonly") -> Description:
+    """An offer of one picture in several encodings."""
+    extensions = tuple(Extension(5 + n, uri) for n, uri in enumerate(sorted(RID_EXTENSIONS)))
+    encodings = tuple(Encoding(rid) for rid in rids)
+    return described(section("video", "0", direction, extensions=extensions, sent_encodings=encodings))
+
+
+def test_encodings_whose_ssrcs_are_grouped_are_told_by_these() -> None:
+    grouped = section("video", "0", ssrcs=(1, 2, 3), simulcast_ssrcs=(1, 2, 3), repairs=((1, 11), (3, 13)))
+    assert joined(described(grouped)).sections[0].client_ssrcs == (
+        Announced(1, "0"),
+        Announced(2, "1"),
+        Announced(3, "2"),
+        Announced(11, "0", repairs=True),
+        Announced(13, "2", repairs=True),
+    )
 
 
 def test_an_extension_that_the_client_only_takes_is_answered_as_one_that_is_only_sent() -> None:

@@ -13,7 +13,7 @@ from tests.media.flows import DELTA, KEYFRAME
 from tests.media.raw_client import RawClient, camera, microphone
 from tests.media.support import AUDIO_LEVEL, AV1, H264, MID, OPUS, VP8, VP9, rtp
 from tests.support.eventually import until
-from zvonim_sfu.media import feedback, up_track
+from zvonim_sfu.media import feedback, layer
 from zvonim_sfu.media.sdp import Codec, Extension, parse
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.rtp import history
@@ -158,7 +158,7 @@ async def test_a_subscriber_has_a_keyframe_asked_for_where_none_is_kept(monkeypa
 
 @pytest.mark.asyncio
 async def test_a_picture_that_a_subscriber_lost_is_asked_of_its_publisher(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(up_track, "KEYFRAME_INTERVAL_S", 0.0)
+    monkeypatch.setattr(layer, "KEYFRAME_INTERVAL_S", 0.0)
     async with open_call() as call:
         ann, bob = await one_to_one(call)
         before = len(ann.client.received(PictureLossIndication))

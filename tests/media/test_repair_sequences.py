@@ -10,9 +10,10 @@ import pytest
 
 from tests.media.flows import Publisher, Subscriber
 from tests.media.support import AUDIO_LEVEL, H264, OPUS, VP8, rtp
+from zvonim_sfu.media.layer import KEYFRAME_INTERVAL_S
 from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.media.up_track import KEYFRAME_INTERVAL_S, MAX_LAYERS
+from zvonim_sfu.media.up_track import MAX_LAYERS
 from zvonim_sfu.rtp.budget import RepairBudget
 from zvonim_sfu.rtp.packet import RtpPacket
 from zvonim_sfu.rtp.sequence import seq_delta, ts_delta

@@ -46,6 +46,8 @@ class Owner:
 
     def wake(self, at: float) -> None: ...
 
+    def on_ladder_changed(self, up_track: UpTrack) -> None: ...
+
     def on_unsupported(self, up_track: UpTrack) -> None:
         self.unsupported.append(up_track)
 

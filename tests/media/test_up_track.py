@@ -8,8 +8,9 @@ import pytest
 from tests.media.flows import DELTA, KEYFRAME, Publisher
 from tests.media.support import H264, OPUS, VP8, rtp
 from zvonim_sfu.media.codecs import CodecKey
+from zvonim_sfu.media.layer import KEYFRAME_INTERVAL_S
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.media.up_track import KEYFRAME_INTERVAL_S, MAX_LAYERS, UpTrack
+from zvonim_sfu.media.up_track import MAX_LAYERS, UpTrack
 
 if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
@@ -19,9 +20,12 @@ if TYPE_CHECKING:
 class Recorder:
     """A down track that notes what it is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, up_track: UpTrack) -> None:
         self.got: list[tuple[int, bool]] = []
         self.codec_changes = 0
+        self.up_track = up_track
+        up_track.subscribe(self)
+        self.on_layers(0.0)
 
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
         assert packet.ssrc == layer.ssrc
@@ -33,15 +37,29 @@ class Recorder:
     def on_codec(self) -> None:
         self.codec_changes += 1
 
+    def on_layers(self, now: float) -> None:
+        """Take the highest layer."""
+        if self.up_track.layer is not None:
+            self.up_track.layer.join(self)
+
     def on_resume(self, now: float) -> None:
         """It begins no sound."""
 
+    def watch(self, now: float) -> bool:
+        """It waits for nothing."""
+        return False
+
 
 def subscribed(publisher: Publisher, now: float = 0.0) -> Recorder:
-    recorder = Recorder()
-    publisher.up_track.subscribe(recorder)
-    publisher.up_track.request_keyframe(now)
+    recorder = Recorder(publisher.up_track)
+    request_keyframe(publisher, now)
     return recorder
+
+
+def request_keyframe(publisher: Publisher, now: float) -> None:
+    """What a down track does that carries the highest layer."""
+    if publisher.up_track.layer is not None:
+        publisher.up_track.layer.request_keyframe(now)
 
 
 def started(now: float = 0.0, **options: object) -> Publisher:
@@ -64,6 +82,8 @@ def test_every_receiver_gets_every_packet_in_order() -> None:
     second = subscribed(publisher)
     publisher.send(rtp(0, payload_type=111))
     publisher.up_track.unsubscribe(first)
+    assert publisher.up_track.layer is not None
+    publisher.up_track.layer.leave(first)
     publisher.send(rtp(1, payload_type=111))
     assert first.got == [(65535, False), (65536, False)]
     assert second.got == [(65536, False), (65537, False)]
@@ -169,7 +189,7 @@ def test_a_request_soon_after_another_waits_for_its_turn_and_is_not_forgotten() 
     publisher = started()
     subscribed(publisher, 10.0)
     publisher.send_frame(2, 10.1, payload=KEYFRAME)
-    publisher.up_track.request_keyframe(10.2)
+    request_keyframe(publisher, 10.2)
     publisher.send_frame(3, 10.3)
     assert len(publisher.requests) == 1
     publisher.send_frame(4, 10.0 + KEYFRAME_INTERVAL_S)
@@ -179,13 +199,14 @@ def test_a_request_soon_after_another_waits_for_its_turn_and_is_not_forgotten() 
 def test_a_storm_of_requests_reaches_the_publisher_as_a_few() -> None:
     publisher = started()
     for n in range(1000):
-        publisher.up_track.request_keyframe(10 + n / 1000)
+        request_keyframe(publisher, 10 + n / 1000)
     assert len(publisher.requests) == 2
 
 
 def test_who_needs_a_keyframe_outside_a_packet_gets_it_with_the_next() -> None:
     publisher = started()
-    publisher.up_track.need_keyframe()
+    assert publisher.up_track.layer is not None
+    publisher.up_track.layer.need_keyframe()
     assert publisher.requests == []
     publisher.send_frame(2, 1.0)
     assert publisher.requests == [(1, True)]
@@ -194,7 +215,7 @@ def test_who_needs_a_keyframe_outside_a_packet_gets_it_with_the_next() -> None:
 def test_a_sound_has_no_keyframes() -> None:
     publisher = Publisher(Source.MICROPHONE)
     recorder = subscribed(publisher, 1.0)
-    publisher.up_track.request_keyframe(2.0)
+    request_keyframe(publisher, 2.0)
     publisher.send(rtp(1, payload_type=111, payload=KEYFRAME), 3.0)
     assert publisher.requests == []
     assert recorder.got == [(1, False)]
@@ -261,5 +282,5 @@ def test_a_track_that_ends_keeps_no_packet_for_anybody() -> None:
     publisher.send_frame(3)
     assert len(recorder.got) == 1
     assert (publisher.up_track.layers, publisher.up_track.layer, publisher.up_track.receivers) == ({}, None, 0)
-    publisher.up_track.request_keyframe(20.0)
+    request_keyframe(publisher, 20.0)
     publisher.up_track.unsubscribe(recorder)

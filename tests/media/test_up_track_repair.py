@@ -10,9 +10,9 @@ import pytest
 from tests.media.flows import DELTA, KEYFRAME, Publisher
 from tests.media.support import H264, OPUS, VP8, rtp
 from tests.media.test_up_track import Recorder, subscribed
+from zvonim_sfu.media.layer import KEYFRAME_INTERVAL_S
 from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.media.up_track import KEYFRAME_INTERVAL_S
 from zvonim_sfu.rtp.nack import MAX_MISSING, MAX_TRIES, MIN_TOLERANCE_S
 from zvonim_sfu.rtp.reception import MAX_AHEAD
 
@@ -23,8 +23,7 @@ REPAIRABLE = replace(VP8, feedback=("nack", "nack pli"))
 def repairable(now: float = 0.0) -> tuple[Publisher, Recorder]:
     """A camera with retransmissions that has sent number 1, a keyframe, and who gets its packets."""
     publisher = Publisher(codecs=[REPAIRABLE, RTX, H264])
-    recorder = Recorder()
-    publisher.up_track.subscribe(recorder)
+    recorder = Recorder(publisher.up_track)
     publisher.send_frame(1, now, payload=KEYFRAME)
     return publisher, recorder
 

@@ -85,7 +85,7 @@ SCENARIOS: Final = {
 
 @dataclass(eq=False)
 class Recorder:
-    """A receiver of an up track that keeps what it gets."""
+    """A receiver of a layer that keeps what it gets."""
 
     data: list[bytes] = field(default_factory=list)
 
@@ -94,8 +94,6 @@ class Recorder:
             self.data.append(packet.data)
 
     def steady_sender(self, layer: Layer) -> None: ...
-    def on_codec(self) -> None: ...
-    def on_resume(self, now: float) -> None: ...
 
 
 async def record(tab: Tab, scenario: Scenario) -> RecordedStream:
@@ -127,10 +125,12 @@ async def record(tab: Tab, scenario: Scenario) -> RecordedStream:
     await eventually(sends, lambda packets: packets > 0, within=20, what="the page sends")
     await asyncio.sleep(6)
     recorder = Recorder()
-    up_track.subscribe(recorder)
-    up_track.request_keyframe(time.monotonic())
+    layer = up_track.layer
+    assert layer is not None  # packets have come
+    layer.join(recorder)
+    layer.request_keyframe(time.monotonic())
     await asyncio.sleep(scenario.seconds / 2)
-    up_track.request_keyframe(time.monotonic())
+    layer.request_keyframe(time.monotonic())
     await asyncio.sleep(scenario.seconds / 2)
     descriptor = up_track.extension_ids.get(DESCRIPTOR, 0)
     participant.peer.close()

@@ -1,26 +1,29 @@
 """One up track on its way to one subscriber: its own SSRC, sequence numbers and timestamps.
 
-A down track lives as long as its m-section. When another up track takes it over, numbers go on without a hole and
-timestamps never go back (DESIGN: decision 7). Timestamps stand for the publisher's capture time on the server's
-clock, so the same moment has the same mapping whoever is in the slot.
+A down track lives as long as its m-section. When another layer of its up track, or another up track, takes it over,
+numbers go on without a hole and timestamps never go back (media.span). Timestamps stand for the publisher's capture
+time on the server's clock, so the same moment has the same mapping whoever is in the slot.
+
+Which layer is sent is decided by what is selected and by what comes: the *target*. It is joined at once, and what was
+sent before goes on until a keyframe of the target comes.
 """
 
 from __future__ import annotations
 
 import math
 import secrets
-from dataclasses import dataclass, field
-from struct import Struct
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.media.codecs import find_receiver, repair_types
-from zvonim_sfu.net.sending import UNPACED, shift_fields
-from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, NO_FIELDS, ExtensionPlan
-from zvonim_sfu.rtp.rate import BitrateMeter
+from zvonim_sfu.media.layer import HIGHEST, Selection
+from zvonim_sfu.media.resending import Resending, rewrite
+from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, Numbering, Span, begin
+from zvonim_sfu.media.totals import DownTrackCounters
+from zvonim_sfu.media.up_track import DESCRIPTOR_EXTENSION
+from zvonim_sfu.rtp.packet import ExtensionPlan
 from zvonim_sfu.rtp.rtcp import SenderReport
-from zvonim_sfu.rtp.rtx import PADDING, wrap
-from zvonim_sfu.rtp.sequence import seq_delta, ts_delta
+from zvonim_sfu.rtp.sequence import ts_delta
 from zvonim_sfu.rtp.timing import ntp_from_unix
 
 if TYPE_CHECKING:
@@ -32,14 +35,16 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
-    from zvonim_sfu.rtp.packet import RtpPacket, Tail
-    from zvonim_sfu.rtp.rtcp import ReportBlock
+    from zvonim_sfu.rtp.packet import RtpPacket
 
-_pack_header = Struct("!BBHII").pack
-# Repairs that are remembered, so that none is sent twice within a round trip: more than one round trip's loss.
-MAX_RESENT: Final = 512
-# In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
-CATCH_UP_TICKS: Final = 900
+# A picture that goes on may begin with what came of another layer already, up to so much at once; more of it is better
+# asked for anew, as the link may be the reason of the switch. 0.2 s of 1.2 Mbit/s.
+MAX_SWITCH_BYTES: Final = 30_000
+# A keyframe comes within a round trip and a frame: after a second it was lost, or the request was.
+ASK_AGAIN_S: Final = 1.0
+# And then there is none to be had; another layer is taken, and this one tried again after a while.
+FALL_BACK_S: Final = 2.0
+AVOID_S: Final = 5.0
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
 
 
@@ -50,44 +55,6 @@ class DownTrackListener(Protocol):
         """The subscriber negotiated no codec that can carry what this track sends now."""
 
 
-@dataclass(slots=True)
-class DownTrackCounters:
-    """Counters of one down track."""
-
-    sender: Sender
-    nacked: int = 0
-    "Packets that the subscriber asked for again."
-    repaired: int = 0
-    "Those that were sent again."
-    rate: BitrateMeter = field(default_factory=BitrateMeter)
-    "Of these octets, updated each second."
-    report: ReportBlock | None = None
-    "What the subscriber last reported: loss, jitter (RFC 3550 section 6.4.1)."
-
-    @property
-    def packets(self) -> int:
-        """How many were sent, retransmissions left out."""
-        return self.sender.packets
-
-    @property
-    def octets(self) -> int:
-        """Of their payload."""
-        return self.sender.octets
-
-
-class CatchUp(NamedTuple):
-    """How timestamps of a source that comes in late become those of this track, all in units of the clock."""
-
-    first: int
-    "The source's first."
-    until: int
-    "After it; the timestamps from there on are true."
-    start: int
-    "What becomes of the first."
-    pace: float
-    "How fast time goes on from there, below 1."
-
-
 class DownTrack:
     """The sending side of one m-section. Its owner is the subscriber's peer."""
 
@@ -96,7 +63,12 @@ class DownTrack:
         self.kind = kind
         self.ssrc = sender.ssrc
         self.cname = ""
+        self.clock_rate = _CLOCK_RATES[kind]
         self.up_track: UpTrack | None = None
+        self.selection: Selection | None = HIGHEST
+        "How much of the up track is to be sent; None for nothing. It stays when another one is carried."
+        self.waiting_since: float | None = None
+        "Since when a keyframe of a layer is waited for (s, monotonic); None while nothing is."
         self._sender = sender
         "Its numbers and offsets; what they are now was decided here."
         self._batch = batch
@@ -105,26 +77,33 @@ class DownTrack:
         self._extension_ids: dict[str, int] = {}
         self._transport_wide = 0
         "Number of the header extension with transport-wide numbers; 0 where the client does not report on them."
-        self._rtx_ssrc = 0
-        self._rtx_payload_type = -1
-        "What it calls retransmissions of that codec; -1 where packets are sent again as they were."
-        self._rtx_sequence = secrets.randbits(15)
-        self._resent: dict[int, float] = {}
-        "When packets were last sent again, by their number here; the latest ones."
         self._unsupported: tuple[UpTrack, CodecKey] | None = None
         "What the listener was told of last, so that it is told once."
-        self.clock_rate = _CLOCK_RATES[kind]
-        self._layer: Layer | None = None
-        "The layer that is being sent; None while a picture waits for its keyframe."
-        self._first_sequence = 0
-        self._true_from: float = 0
-        "From this number on timestamps have the sender's offset; before it they catch up."
-        self._catch_up = CatchUp(0, 0, 0, 0.0)
+        self._target: Layer | None = None
+        "The layer that is to be sent."
+        self._span: Span | None = None
+        "What is being sent; None while a picture waits for its keyframe."
+        self._resending = Resending(sender, batch)
+        self._avoided: Layer | None = None
+        "A layer of which no keyframe came when it was asked for."
+        self._avoided_until = 0.0
         sender.priority = Priority.AUDIO if kind == "audio" else Priority.VIDEO
         # Below 2^15, so that the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
         sender.last_sequence = secrets.randbits(15)
+        self._last_payload = NO_PAYLOAD_NUMBERS
+        "What the latest span that ended numbered in its payloads."
         # Timestamps begin at random (RFC 3550 section 5.1): server time plus this, in units of the clock rate.
         self._timestamp_base = secrets.randbits(32)
+
+    @property
+    def layer(self) -> Layer | None:
+        """The layer that is sent; None while nothing is."""
+        return self._span.layer if self._span is not None else None
+
+    @property
+    def current(self) -> tuple[int, int] | None:
+        """Its place, spatial and temporal."""
+        return (self._span.layer.spatial, 0) if self._span is not None else None
 
     def configure(
         self,
@@ -139,13 +118,11 @@ class DownTrack:
         `rtx_ssrc` is 0 where it takes no retransmissions, and `transport_wide`, the number of the header extension for
         transport-wide numbers, where it does not report on them.
         """
-        self._rtx_ssrc = rtx_ssrc
         self._transport_wide = transport_wide
         self._codecs = tuple(codecs)
         self._extension_ids = dict(extension_ids)
+        self._resending.configure(rtx_ssrc, repair_types(self._codecs), transport_wide)
         self.on_codec()
-        if self.up_track is not None:
-            self.up_track.sort_receivers()
 
     def attach(self, up_track: UpTrack | None, now: float) -> None:
         """Carry this up track from now on, or none."""
@@ -154,41 +131,153 @@ class DownTrack:
         self.detach()
         if up_track is not None:
             self.up_track = up_track
-            self._prepare(up_track)
             up_track.subscribe(self)
-            if up_track.layer is None or not self._replay(up_track.layer, now):
-                up_track.request_keyframe(now)
-            self._batch.flush()
+            self._set_plan(up_track)
+            self._aim(now)
 
     def detach(self) -> None:
         """Carry nothing from now on."""
         if self.up_track is not None:
             self.up_track.unsubscribe(self)
-        self.up_track = self._layer = self._unsupported = None
+        self._set_target(None)
+        self._end_span()
+        self._resending.forget()
+        self.up_track = self._unsupported = self._avoided = self.waiting_since = None
 
-    def on_resume(self, now: float) -> None:
-        """The up track goes on after a pause: begin anew, under the numbers that follow, with what has come already."""
-        self._layer = None
-        if self.up_track is not None and self.up_track.layer is not None and self._replay(self.up_track.layer, now):
-            self._batch.flush()
+    def select(self, selection: Selection | None, now: float) -> None:
+        """Send at most this of the up track, or the least of it; the present layer goes on until the next one can.
+
+        None: send nothing. The subscriber sees a picture that stands still, and misses nothing.
+        """
+        if selection != self.selection:
+            self.selection = selection
+            self._avoided = None
+            self._aim(now)
 
     def request_keyframe(self, now: float) -> None:
         """The subscriber lost the picture."""
-        if self.up_track is not None:
-            self.up_track.request_keyframe(now)
+        layer = self.layer or self._target
+        if layer is not None:
+            layer.request_keyframe(now)
+
+    # What the up track tells.
+
+    def on_layers(self, now: float) -> None:
+        """Layers have come, stopped or changed places."""
+        # This may be within a packet, and that may begin a keyframe.
+        self._aim(now, at_once=False)
+
+    def on_resume(self, now: float) -> None:
+        """The up track goes on after a pause: begin anew, under the numbers that follow, with what has come already."""
+        self._end_span()
+        if self._target is not None and self._replay(self._target, now):
+            self._batch.flush()
 
     def on_codec(self) -> None:
-        """The codec of the up track, or what the subscriber calls it, has changed."""
-        if self.up_track is not None and self._prepare(self.up_track):
-            self.up_track.need_keyframe()
+        """The codec of a layer, or what was negotiated with either side, has changed."""
+        if self.up_track is None:
+            return
+        self._set_plan(self.up_track)
+        span, target = self._span, self._target
+        if span is not None:
+            span.layer.sort_receivers()
+            if self._payload_type(span.layer) != span.payload_type:
+                self._end_span()  # another decoder needs a keyframe to begin with; else the picture goes on
+        if target is not None:
+            self._tell_unsupported(self.up_track, target)
+            if target is not self.layer and self._payload_type(target) >= 0:
+                target.need_keyframe()
 
-    def _prepare(self, up_track: UpTrack) -> bool:
-        """Prepare what packets need: payload type and header-extension numbers of the subscriber.
+    def watch(self, now: float) -> bool:
+        """See whether a keyframe has been waited for too long; returns whether one still is.
 
-        Returns whether it takes another decoder, which needs a keyframe to begin with. Else the picture goes on.
+        It is asked for again, and then another layer is taken for a while: the one that is being sent, or any other.
         """
-        if up_track.codec is None:
-            return False
+        if self._avoided is not None and now >= self._avoided_until:
+            self._avoided = None
+            self._aim(now)
+        if self.waiting_since is not None and self._target is not None:
+            waited_s = now - self.waiting_since
+            if waited_s >= FALL_BACK_S and self._avoided is None:
+                self._avoided, self._avoided_until = self._target, now + AVOID_S
+                self._aim(now)
+            elif waited_s >= ASK_AGAIN_S:
+                self._target.request_keyframe(now)
+        return self.waiting_since is not None or self._avoided is not None
+
+    def steady_sender(self, layer: Layer) -> Sender | None:
+        """Return the sender by which packets of a layer can go, from its floor on: their numbers are only shifted now.
+
+        None while `forward` has more to do: a picture waits for its keyframe or catches up, or nobody could decode it.
+        """
+        span = self._span
+        if span is None or layer is not span.layer or math.isinf(span.true_from):
+            return None
+        self._sender.floor = int(span.true_from)
+        return self._sender
+
+    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
+        """Send a packet of a layer on, under this track's own numbers."""
+        span = self._span
+        if span is not None and layer is span.layer:
+            if sequence >= span.first:  # not from before the keyframe with which this source came in
+                self._send(packet, sequence, span)
+        elif layer is self._target:
+            if (self.kind == "video" and not keyframe) or self._payload_type(layer) < 0:
+                return
+            # It may have come late, be it repaired; then others came after it already.
+            if not self._replay(layer, now):
+                self._begin(layer.history.since(sequence) or [(sequence, packet)], layer, now)
+
+    # Which layer is sent.
+
+    def _aim(self, now: float, *, at_once: bool = True) -> None:
+        """Find out which layer is to be sent, and begin with it if that can be now.
+
+        Else ask for a keyframe, `at_once` or when its next packet begins none.
+        """
+        up_track, target = self.up_track, None
+        if up_track is not None and self.selection is not None:
+            target = up_track.choose(self.selection, self._avoided) or self._target
+        if target is self._target:
+            return
+        self._set_target(target)
+        self.waiting_since = None
+        if target is None:
+            self._end_span()
+        elif up_track is not None and target is not self.layer:
+            self._tell_unsupported(up_track, target)
+            if not self._replay(target, now):
+                if at_once:
+                    target.request_keyframe(now)
+                else:
+                    target.need_keyframe()
+                if self.kind == "video":
+                    self.waiting_since = now
+                    up_track.watch(now)
+            self._batch.flush()
+
+    def _set_target(self, target: Layer | None) -> None:
+        former, self._target = self._target, target
+        if former is not None and former is not self.layer:
+            former.leave(self)
+        if target is not None:
+            target.join(self)
+
+    def _end_span(self) -> None:
+        """Send no more of what is being sent; what has been sent can still be sent again."""
+        span, self._span = self._span, None
+        if span is None:
+            return
+        self._last_payload = span.payload_numbers()
+        self._resending.keep(span)
+        if span.layer is self._target:
+            span.layer.sort_receivers()
+        else:
+            span.layer.leave(self)
+
+    def _set_plan(self, up_track: UpTrack) -> None:
+        """Prepare what packets need: header-extension numbers of the subscriber."""
         self._sender.plan = ExtensionPlan(
             {
                 number: self._extension_ids[uri]
@@ -196,55 +285,38 @@ class DownTrack:
                 if uri in self._extension_ids
             },
             transport_wide=self._transport_wide,
+            descriptor=up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
         )
-        codec = find_receiver(up_track.codec.key, self._codecs)
-        payload_type = -1 if codec is None else codec.payload_type
-        self._rtx_payload_type = repair_types(self._codecs).get(payload_type, -1) if self._rtx_ssrc else -1
-        is_other = payload_type != self._sender.payload_type
-        if is_other:
-            self._sender.payload_type = payload_type
-            self._layer = None
+
+    def _payload_type(self, layer: Layer) -> int:
+        """What the subscriber calls the codec of a layer; -1 where it cannot take it."""
+        codec = find_receiver(layer.codec.key, self._codecs) if layer.codec is not None else None
+        return codec.payload_type if codec is not None else -1
+
+    def _tell_unsupported(self, up_track: UpTrack, layer: Layer) -> None:
         # Without any codec the subscriber has only paused this m-section.
-        unsupported = (up_track, up_track.codec.key) if codec is None and self._codecs else None
-        if unsupported is not None and unsupported != self._unsupported:
-            self._listener.on_unsupported(up_track)
+        unsupported = None
+        if layer.codec is not None and self._codecs and self._payload_type(layer) < 0:
+            unsupported = (up_track, layer.codec.key)
+            if unsupported != self._unsupported:
+                self._listener.on_unsupported(up_track)
         self._unsupported = unsupported
-        return is_other and codec is not None
-
-    def steady_sender(self, layer: Layer) -> Sender | None:
-        """Return the sender by which packets of a layer can go, from its floor on: their numbers are only shifted now.
-
-        None while `forward` has more to do: a picture waits for its keyframe or catches up, or nobody could decode it.
-        """
-        if layer is not self._layer or self._sender.payload_type < 0 or math.isinf(self._true_from):
-            return None
-        self._sender.floor = int(self._true_from)
-        return self._sender
-
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
-        """Send a packet of the up track on, under this track's own numbers."""
-        if layer is not self._layer:
-            if self._sender.payload_type < 0 or (self.kind == "video" and not keyframe):
-                return
-            # It may have come late, be it repaired; then others came after it already.
-            if not self._replay(layer, now):
-                self._begin(layer.history.since(sequence) or [(sequence, packet)], layer, now)
-        elif sequence >= self._first_sequence:  # not from before the keyframe with which this source came in
-            self._send(packet, sequence)
 
     def _replay(self, layer: Layer, now: float) -> bool:
         """Begin with what came before, if that is still worth it: the newest keyframe and all since, or a lead-in."""
-        if self._sender.payload_type < 0:
+        if self._payload_type(layer) < 0:
             return False
         packets = layer.history.since_keyframe(now) if self.kind == "video" else self._lead_in(now)
-        if not packets:
+        if not packets or (
+            self._span is not None and sum(len(packet.data) for _, packet in packets) > MAX_SWITCH_BYTES
+        ):
             return False
         self._begin(packets, layer, now)
         return True
 
     def _lead_in(self, now: float) -> list[tuple[int, RtpPacket]]:
         """Return what a sound begins with: nothing from before the last packet here, which could not be on time."""
-        assert self.up_track is not None  # see _enter
+        assert self.up_track is not None  # who is not subscribed begins nothing
         silent_s = math.inf
         if self.statistics.packets:
             present = int(now * self.clock_rate) + self._timestamp_base
@@ -252,131 +324,58 @@ class DownTrack:
         return self.up_track.lead_in(now, silent_s)
 
     def _begin(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
-        self._enter(packets, layer, now)
-        for sequence, packet in packets:
-            self._send(packet, sequence)
-
-    def _send(self, packet: RtpPacket, sequence: int) -> None:
+        """Continue the numbers of this track with a source that comes in with these packets."""
+        assert self.up_track is not None  # who is not subscribed is not forwarded to
+        self._end_span()
         sender = self._sender
-        sequence_out = sequence + sender.sequence_offset
-        timestamp = self._timestamp(packet, sequence)
+        span = self._span = begin(
+            packets,
+            layer,
+            Numbering(
+                sender.last_sequence,
+                sender.last_timestamp,
+                has_begun=sender.packets > 0,
+                payload=self._last_payload,
+                base=self._timestamp_base,
+                clock_rate=self.clock_rate,
+            ),
+            payload_type=self._payload_type(layer),
+            captured_at=self.up_track.clock.capture_time(layer.clock, packets[-1][1].timestamp, now),
+            now=now,
+        )
+        self.waiting_since = None
+        sender.payload_type = span.payload_type
+        sender.sequence_offset, sender.timestamp_offset = span.sequence_offset, span.timestamp_offset
+        sender.picture_id_offset, sender.tl0_offset = span.picture_id_offset, span.tl0_offset
+        sender.frame_number_offset = span.frame_number_offset
+        layer.sort_receivers()
+        for sequence, packet in packets:
+            self._send(packet, sequence, span)
+
+    def _send(self, packet: RtpPacket, sequence: int, span: Span) -> None:
+        sender = self._sender
+        sequence_out = sequence + span.sequence_offset
+        timestamp = span.timestamp(packet, sequence)
         if sequence_out > sender.last_sequence:
             sender.last_sequence = sequence_out
             sender.last_timestamp = timestamp
-        header, tail = self._rewrite(packet, sequence_out, timestamp)
+        header, tail = rewrite(packet, sequence_out, timestamp, span, sender)
         self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
         sender.packets += 1
         sender.octets += len(packet.data) - packet.payload_offset
 
-    def _rewrite(self, packet: RtpPacket, sequence_out: int, timestamp: int) -> tuple[bytes, Tail]:
-        """Return what a packet of the up track is here: its fixed header, and what follows it."""
-        sender = self._sender
-        octets = len(packet.data) - packet.payload_offset
-        tail = shift_fields(packet.tail(sender.plan), octets, NO_FIELDS, sender)
-        second_byte = packet.marker << 7 | sender.payload_type
-        return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, self.ssrc), tail
-
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.
 
-        The same packet not twice within `round_trip_s`: the shortest one, since who asks again has waited for one by
-        its own measure, and in jitter a smoothed one would refuse every other of those requests.
-
-        By RTX (RFC 4588) where that was negotiated, else as the same packet once more; but not where that would have
-        another transport-wide number: AEAD allows no two packets under one nonce (RFC 7714 section 9.1). Who appends to
-        the batch here has it flushed by the wake-up in which the NACK came.
+        Who appends to the batch here has it flushed by the wake-up in which the NACK came.
         """
-        layer, sender = self._layer, self._sender
-        if layer is None or (self._transport_wide and self._rtx_payload_type < 0):
-            return
         for number in lost:
             self.statistics.nacked += 1
-            sequence_out = sender.last_sequence + seq_delta(number, sender.last_sequence & 0xFFFF)
-            sequence = sequence_out - sender.sequence_offset
-            if not self._first_sequence <= sequence <= sender.last_sequence - sender.sequence_offset:
-                continue  # of another source, or kept of a paused one, and never sent
-            if now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
-                continue
-            packet = layer.history.get(sequence, now)
-            if packet is None or not budget.take(len(packet.data), sent=sender.egress.bytes_sent, now=now):
-                continue
-            self._resent[sequence_out] = now
-            if len(self._resent) > MAX_RESENT:
-                del self._resent[next(iter(self._resent))]
-            self._send_again(packet, sequence)
-            self.statistics.repaired += 1
-
-    def _send_again(self, packet: RtpPacket, sequence: int) -> None:
-        timestamp = self._timestamp(packet, sequence)
-        header, tail = self._rewrite(packet, sequence + self._sender.sequence_offset, timestamp)
-        data = tail.data
-        if self._rtx_payload_type >= 0:
-            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-            header, data = wrap(
-                header,
-                tail,
-                ssrc=self._rtx_ssrc,
-                payload_type=self._rtx_payload_type,
-                sequence_number=self._rtx_sequence,
-            )
-        self._batch.append(self._sender.egress, header, data, tail.number_at, Priority.REPAIR)
+            self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
 
     def pad(self, size: int) -> bool:
-        """Send about `size` bytes of padding, to probe the link; False if the subscriber takes none here, or not yet.
-
-        As retransmissions of nothing, as libwebrtc sends them: they disturb no numbers of the picture. Who calls this
-        flushes.
-        """
-        if self._rtx_payload_type < 0 or not self.statistics.packets:
-            return False
-        tail = PADDING.tail(ExtensionPlan({}, transport_wide=self._transport_wide))
-        for _ in range(math.ceil(size / (FIXED_HEADER_BYTES + len(tail.data)))):
-            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
-            header = _pack_header(
-                tail.first_byte, self._rtx_payload_type, self._rtx_sequence, self._sender.last_timestamp, self._rtx_ssrc
-            )
-            self._batch.append(self._sender.egress, header, tail.data, tail.number_at, UNPACED)
-        return True
-
-    def _enter(self, packets: Sequence[tuple[int, RtpPacket]], layer: Layer, now: float) -> None:
-        """Continue the numbers of this track with a source that comes in with these packets.
-
-        Timestamps are the true ones if they can be. A picture whose packets were captured before the last one of the
-        former source, or a while ago, catches up: what was captured until now is told as one quick movement. A sound
-        cannot be played faster; it stays that much late.
-        """
-        assert self.up_track is not None  # who is not subscribed is not forwarded to
-        (first_sequence, first), (_, last) = packets[0], packets[-1]
-        captured_at = self.up_track.clock.capture_time(layer.clock, last.timestamp, now)
-        newest = int(captured_at * self.clock_rate) + self._timestamp_base
-        start = newest - max(0, ts_delta(last.timestamp, first.timestamp))
-        present = max(newest, int(now * self.clock_rate) + self._timestamp_base)
-        after = start - 1
-        if len(packets) > 1 and self.kind == "video":
-            after = max(after, present - CATCH_UP_TICKS - 1)
-        if self.statistics.packets:
-            after = max(after, present + ts_delta(self._sender.last_timestamp, present))
-        shift = max(0, after + 1 - start)
-        if self.kind == "video":
-            shift = min(shift, max(0, after + 1 + CATCH_UP_TICKS - present))
-        start, present = start + shift, present + shift
-        self._layer = layer
-        self._first_sequence = self._true_from = first_sequence
-        self._sender.sequence_offset = self._sender.last_sequence + 1 - first_sequence
-        self._sender.timestamp_offset = start - first.timestamp
-        if after >= start:
-            self._true_from = math.inf
-            self._catch_up = CatchUp(
-                first.timestamp, present - start, after + 1, (present - after - 1) / (present - start)
-            )
-
-    def _timestamp(self, packet: RtpPacket, sequence: int) -> int:
-        if sequence < self._true_from:
-            elapsed = ts_delta(packet.timestamp, self._catch_up.first)
-            if elapsed < self._catch_up.until:
-                return (self._catch_up.start + int(max(0, elapsed) * self._catch_up.pace)) & 0xFFFFFFFF
-            self._true_from = min(sequence, self._true_from)
-        return (packet.timestamp + self._sender.timestamp_offset) & 0xFFFFFFFF
+        """Send about `size` bytes of padding, for who flushes then; False if the subscriber takes none, or not yet."""
+        return self._resending.pad(size)
 
     def sender_report(self, now: float, wall_time: float) -> SenderReport | None:
         """The report (RFC 3550 section 6.4.1) for this moment; None while nothing is sent or its clock is not known.
@@ -384,15 +383,15 @@ class DownTrack:
         The mapping is the publisher's own, moved to the server's clock by one offset for all tracks of the publisher:
         arrival times, which differ between audio and video, have no part in it, so lip sync holds.
         """
-        if self._layer is None or self.up_track is None:
+        if self._span is None or self.up_track is None:
             return None
-        timestamp = self.up_track.clock.timestamp_at(self._layer.clock, now)
+        timestamp = self.up_track.clock.timestamp_at(self._span.layer.clock, now)
         if timestamp is None:
             return None
         return SenderReport(
             ssrc=self.ssrc,
             ntp=ntp_from_unix(wall_time),
-            rtp_timestamp=(timestamp + self._sender.timestamp_offset) & 0xFFFFFFFF,
+            rtp_timestamp=(timestamp + self._span.timestamp_offset) & 0xFFFFFFFF,
             packets=self.statistics.packets & 0xFFFFFFFF,
             octets=self.statistics.octets & 0xFFFFFFFF,
             reports=(),

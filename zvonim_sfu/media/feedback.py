@@ -178,7 +178,7 @@ class Feedback:
         return min(next_at, *(track.on_timer(now, round_trip_s) for track in self._tracks.up.values()), math.inf)
 
     def _layers(self) -> list[Layer]:
-        return [track.layer for track in self._tracks.up.values() if track.layer is not None]
+        return [layer for track in self._tracks.up.values() for layer in track.ordered]
 
     def _send_reports(self, now: float) -> None:
         layers = self._layers()
@@ -195,9 +195,9 @@ class Feedback:
             self._transport.send_rtcp([*(report for _, report in part), names])
         if layers and self._tracks.wants_remb and not self._transport.arrival_extension:
             self._send_remb(layers, now)
-        for layer in layers:
-            layer.history.expire(now)
-            layer.rate.update(layer.octets, now)
+        for track in self._tracks.up.values():
+            for layer in track.layers.values():
+                layer.measure(now)
         for down_track in self._tracks.down.values():
             down_track.statistics.rate.update(down_track.statistics.octets, now)
         self._transport.received_rate.update(self._transport.ingress.bytes_received, now)

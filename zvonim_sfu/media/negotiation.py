@@ -13,25 +13,25 @@ from typing import TYPE_CHECKING, Final
 from zvonim_sfu.media import codecs as codec_table
 from zvonim_sfu.media.sdp import Description, Extension, Section
 from zvonim_sfu.media.session import Negotiated, NegotiationError, Remote, Sending, Session
+from zvonim_sfu.media.simulcast import RID_EXTENSIONS, acceptable, announced
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.session import Local, Track
+    from zvonim_sfu.media.simulcast import Encoding
 
 MID_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:sdes:mid"
 TRANSPORT_CC_EXTENSION: Final = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01"
 # Extensions that speak of one hop end at the server: those that it reads itself,
-READ_HERE: Final = frozenset({MID_EXTENSION, TRANSPORT_CC_EXTENSION})
+READ_HERE: Final = frozenset({MID_EXTENSION, TRANSPORT_CC_EXTENSION}) | RID_EXTENSIONS
 # and those that it does not ask for, as it has no use for them.
 UNUSED: Final = frozenset(
     {
         "urn:ietf:params:rtp-hdrext:toffset",
         "http://www.webrtc.org/experiments/rtp-hdrext/abs-send-time",
         "http://www.webrtc.org/experiments/rtp-hdrext/transport-wide-cc-02",
-        "urn:ietf:params:rtp-hdrext:sdes:rtp-stream-id",
-        "urn:ietf:params:rtp-hdrext:sdes:repaired-rtp-stream-id",
     }
 )
 _PROTOCOLS: Final = frozenset({"UDP/TLS/RTP/SAVPF", "TCP/TLS/RTP/SAVPF", "RTP/SAVPF"})
@@ -101,17 +101,20 @@ def answer(
         ssrc, rtx_ssrc = (mine.ssrc, mine.rtx_ssrc) if mine is not None else (0, 0)
         if sending is not None:
             ssrc, rtx_ssrc = _own_ssrcs(mine, codecs, local)
+        encodings = _encodings(section, codecs)
+        unused = UNUSED if encodings else UNUSED | RID_EXTENSIONS
         sections.append(
             Negotiated(
                 kind=section.kind,
                 protocol=section.protocol,
                 mid=section.mid,
                 codecs=codecs,
-                extensions=tuple(e for e in section.extensions if e.uri not in UNUSED),
+                extensions=tuple(e for e in section.extensions if e.uri not in unused),
                 extmap_allow_mixed=section.extmap_allow_mixed,
                 client_sends=section.sends,
                 client_receives=section.receives,
-                client_ssrcs=_client_ssrcs(section),
+                client_ssrcs=announced(section.ssrcs, section.simulcast_ssrcs, section.repairs),
+                encodings=encodings,
                 sending=sending,
                 ssrc=ssrc,
                 rtx_ssrc=rtx_ssrc,
@@ -197,7 +200,9 @@ def accept_answer(offered: Session, answer: Description, *, max_up_tracks: int =
                 ),
                 client_sends=theirs.sends and may_send,
                 client_receives=theirs.receives if mine.sending is not None else mine.client_receives,
-                client_ssrcs=_client_ssrcs(theirs),
+                client_ssrcs=announced(theirs.ssrcs, theirs.simulcast_ssrcs, theirs.repairs),
+                # An answer takes encodings away, and adds none (RFC 8853 section 5.3.3).
+                encodings=tuple(e for e in _encodings(theirs, codecs) if e.rid in {own.rid for own in mine.encodings}),
             )
         )
     return Session(tuple(sections), remote, offered.version, extension_ids, known)
@@ -289,8 +294,8 @@ def _is_free(section: Negotiated, kind: str) -> bool:
     return section.kind == kind and not section.stopped and section.sending is None and section.client_receives
 
 
-def _client_ssrcs(section: Section) -> tuple[int, ...]:
-    return (*section.ssrcs, *(repair for _, repair in section.repairs))
+def _encodings(section: Section, codecs: Sequence[Codec]) -> tuple[Encoding, ...]:
+    return acceptable(section.sent_encodings, [codec.payload_type for codec in codecs]) if section.sends else ()
 
 
 def _own_ssrcs(section: Negotiated | None, codecs: Sequence[Codec], local: Local) -> tuple[int, int]:
@@ -372,6 +377,7 @@ def _describe(session: Session, local: Local, *, setup: str, inviting: bool = Fa
                 msid=(sending.stream_id, sending.track_id) if sending else None,
                 ssrcs=(agreed.ssrc,) if sending else (),
                 repairs=((agreed.ssrc, agreed.rtx_ssrc),) if sending and agreed.rtx_ssrc else (),
+                received_encodings=agreed.encodings,
                 cname=sending.cname if sending else "",
                 rtcp_mux=True,
                 ice_ufrag=local.ice_ufrag,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
     from zvonim_sfu.media.down_track import DownTrack
+    from zvonim_sfu.media.layer import Selection
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.peer_listener import PeerListener
     from zvonim_sfu.media.source import Source
@@ -93,6 +94,7 @@ class Peer:
         self._awaits_answer = False
         self._begin_tracks()
         self._assigned: dict[str, UpTrack] = {}
+        self._selected: dict[str, Selection | None] = {}
 
     def _begin_tracks(self) -> None:
         self._tracks = Tracks(self._node, self._participant_id, self._transport, self)
@@ -187,6 +189,11 @@ class Peer:
         if self._transport.is_up:
             self._tracks.assign(assignment)
 
+    def select(self, choices: Mapping[str, Selection | None]) -> None:
+        """Send at most this of what m-sections (by mid) carry, None: nothing. Those that are not named keep theirs."""
+        self._selected.update(choices)
+        self._tracks.select(choices)
+
     def resume(self) -> None:
         """The client has a new signalling connection: what it may have missed is sent again."""
         if self._awaits_answer:
@@ -277,6 +284,7 @@ class Peer:
     def _deliver(self) -> None:
         """Let m-sections carry their tracks as soon as there are keys: a keyframe that came before would be lost."""
         if self._transport.is_up:
+            self._tracks.select(self._selected)
             self._tracks.attach(self._session, self._wanted)
             self._tracks.assign(self._assigned)
 
@@ -342,6 +350,10 @@ class Peer:
     def wake(self, at: float) -> None:
         """Have up tracks look for what is missing (called by an up track)."""
         self._transport.wake(at)
+
+    def on_ladder_changed(self, up_track: UpTrack) -> None:
+        """What can be had of it has changed (called by an up track)."""
+        self._listener.on_ladder_changed(up_track)
 
     def on_down_track_ended(self, ssrc: int) -> None:
         """Tell the client (called by the tracks)."""

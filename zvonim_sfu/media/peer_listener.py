@@ -17,6 +17,9 @@ class PeerListener(Protocol):
     def on_up_track_removed(self, track: UpTrack) -> None:
         """The client publishes this track no more."""
 
+    def on_ladder_changed(self, track: UpTrack) -> None:
+        """A layer of a track that the client publishes has come, has stopped or has another size."""
+
     def on_offer(self, sdp: str) -> None:
         """The server's own offer has to reach the client."""
 

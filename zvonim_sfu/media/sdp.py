@@ -10,10 +10,16 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.media.simulcast import parse_encodings, write_encodings
+
+if TYPE_CHECKING:
+    from zvonim_sfu.media.simulcast import Encoding
 
 MAX_SECTIONS: Final = 256  # more m-sections than any call needs; bounds the work that one offer can cause
 MAX_LINES: Final = 20_000
+MAX_RIDS: Final = 64  # a=rid lines of one m-section that are read
 # The m-sections of one kind have the same codecs and extensions, as do clients of one kind: most of the text has been
 # read before. Enough for some browsers, and not too many for entries as long as the longest message.
 _KEPT: Final = 32
@@ -79,6 +85,12 @@ class Section:
     "SSRCs of media; those of repair flows are left out."
     repairs: tuple[tuple[int, int], ...] = ()
     "Pairs of a media SSRC and that of its retransmissions (a=ssrc-group:FID, RFC 5576 section 4.2)."
+    simulcast_ssrcs: tuple[int, ...] = ()
+    "SSRCs of media that are encodings of one picture (a=ssrc-group:SIM): how clients without rids tell."
+    sent_encodings: tuple[Encoding, ...] = ()
+    "Those that who wrote this section sends (a=simulcast:send)."
+    received_encodings: tuple[Encoding, ...] = ()
+    "Those that it takes (a=simulcast:recv)."
     cname: str = ""
     rtcp_mux: bool = False
     bundle_only: bool = False
@@ -174,7 +186,8 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         extensions = _parse_extensions(*_values(attributes, "extmap"))
     direction = next((d for where in (attributes, shared) for d in DIRECTIONS if d in where), DIRECTIONS[0])
     fingerprints = attributes.get("fingerprint") or shared.get("fingerprint") or []
-    ssrcs, repairs, cname = _parse_sources(attributes)
+    ssrcs, repairs, simulcast_ssrcs, cname = _parse_sources(attributes)
+    rids, simulcast = attributes.get("rid", [])[:MAX_RIDS], _first(attributes, "simulcast")
     msid = _first(attributes, "msid").split()
     return Section(
         kind=kind,
@@ -189,6 +202,9 @@ def _parse_section(lines: list[str], shared: dict[str, list[str]]) -> Section:
         msid=(msid[0], msid[1] if len(msid) > 1 else "") if msid else None,
         ssrcs=ssrcs,
         repairs=repairs,
+        simulcast_ssrcs=simulcast_ssrcs,
+        sent_encodings=parse_encodings(rids, simulcast, "send"),
+        received_encodings=parse_encodings(rids, simulcast, "recv"),
         cname=cname,
         rtcp_mux="rtcp-mux" in attributes,
         bundle_only="bundle-only" in attributes,
@@ -306,15 +322,20 @@ def _parse_extensions(extmaps: tuple[str, ...]) -> tuple[Extension, ...]:
     return tuple(extensions)
 
 
-def _parse_sources(attributes: dict[str, list[str]]) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], str]:
+def _parse_sources(
+    attributes: dict[str, list[str]],
+) -> tuple[tuple[int, ...], tuple[tuple[int, int], ...], tuple[int, ...], str]:
     repair: set[int] = set()
     pairs: list[tuple[int, int]] = []
+    simulcast: tuple[int, ...] = ()
     for value in attributes.get("ssrc-group", ()):
         semantics, *members = value.split() or [""]
         if semantics in ("FID", "FEC-FR"):
             media, *others = [_number(member, "an SSRC", 2**32 - 1) for member in members] or [0]
             repair.update(others)
             pairs += [(media, other) for other in others if semantics == "FID"]
+        elif semantics == "SIM" and not simulcast:
+            simulcast = tuple(_number(member, "an SSRC", 2**32 - 1) for member in dict.fromkeys(members))
     ssrcs: dict[int, None] = {}
     cname = ""
     for value in attributes.get("ssrc", ()):
@@ -324,7 +345,7 @@ def _parse_sources(attributes: dict[str, list[str]]) -> tuple[tuple[int, ...], t
             ssrcs[ssrc] = None
         if what.startswith("cname:"):
             cname = what[6:]
-    return tuple(ssrcs), tuple(pairs), cname
+    return tuple(ssrcs), tuple(pairs), simulcast, cname
 
 
 def write(description: Description) -> str:
@@ -367,6 +388,9 @@ def _write_section(section: Section) -> list[str]:
         lines += [f"a=rtcp-fb:{codec.payload_type} {value}" for value in codec.feedback]
         if codec.parameters:
             lines.append(f"a=fmtp:{codec.payload_type} {codec.parameters}")
+    lines += write_encodings(section.sent_encodings, section.received_encodings)
+    if section.simulcast_ssrcs:
+        lines.append(f"a=ssrc-group:SIM {' '.join(map(str, section.simulcast_ssrcs))}")
     lines += [f"a=ssrc-group:FID {media} {repair}" for media, repair in section.repairs]
     ssrcs = (*section.ssrcs, *(repair for _, repair in section.repairs))
     lines += [f"a=ssrc:{ssrc} cname:{section.cname}" for ssrc in ssrcs]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from zvonim_sfu.media.sdp import Codec, Extension
+    from zvonim_sfu.media.simulcast import Announced, Encoding
 
 
 class NegotiationError(ValueError):
@@ -72,8 +73,10 @@ class Negotiated:
     client_sends: bool = False
     client_receives: bool = False
     "Whether it would take what the server sends here."
-    client_ssrcs: tuple[int, ...] = ()
-    "Those of its media and of its retransmissions."
+    client_ssrcs: tuple[Announced, ...] = ()
+    "Those of its media and of its retransmissions, as far as the description names them."
+    encodings: tuple[Encoding, ...] = ()
+    "Those of its simulcast, named by rid; none where it sends one encoding, or names their SSRCs."
     sending: Sending | None = None
     "In a stopped section: a track that the client refuses."
     ssrc: int = 0

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, with_config
 if TYPE_CHECKING:
     from zvonim_sfu.media.down_track import DownTrack
     from zvonim_sfu.media.feedback import Feedback
+    from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.link import Link
     from zvonim_sfu.media.tracks import Tracks
     from zvonim_sfu.media.transport import Transport
@@ -90,6 +91,29 @@ class TransportStatistics:
 
 @with_config(DESCRIBED)
 @dataclass(frozen=True, slots=True)
+class LayerStatistics:
+    """One encoding of a track."""
+
+    rid: str
+    """as the client names it; empty where there is only one"""
+    ssrc: int
+    live: bool
+    """whether packets come; an encoding that its client has switched off brings none"""
+    width: int
+    """of its latest keyframe, in pixels; 0 where that is not known"""
+    height: int
+    frame_rate: float
+    """per second, smoothed"""
+    bitrate: int
+    """bit/s of payload in the last second"""
+    loss: float
+    """part of the packets that were lost in the last second, 0 to 1"""
+    receivers: int
+    """down tracks that carry it, or wait for a keyframe of it"""
+
+
+@with_config(DESCRIBED)
+@dataclass(frozen=True, slots=True)
 class UpTrackStatistics:
     """A track on its way from its publisher."""
 
@@ -125,6 +149,8 @@ class UpTrackStatistics:
     """down tracks that carry it"""
     paused: bool
     """whether it is not forwarded: a microphone while others speak, see limit_microphones_heard"""
+    layers: list[LayerStatistics]
+    """its encodings, the smallest picture first; one, unless the client sends simulcast"""
 
 
 @with_config(DESCRIBED)
@@ -140,6 +166,10 @@ class DownTrackStatistics:
     """whose track it carries now; null for none"""
     track_id: str | None
     """which of them"""
+    spatial: int | None
+    """which layer of it is sent, 0 the smallest picture; null while none is"""
+    temporal: int | None
+    """the same of its frame rate"""
     packets: int
     """that were sent in this m-section, repairs not included"""
     octets: int
@@ -233,16 +263,31 @@ def _up_track_statistics(track: UpTrack) -> UpTrackStatistics:
         packets=counters.packets,
         octets=counters.octets,
         lost=counters.lost,
-        loss=round(layer.statistics.loss, 3) if layer is not None else 0.0,
+        loss=max((round(layer.statistics.loss, 3) for layer in track.ordered), default=0.0),
         requested=counters.requested,
         repaired=counters.repaired,
         duplicates=counters.duplicates,
         unforwarded=track.unforwarded,
         keyframe_requests=counters.keyframe_requests,
         jitter_ms=_milliseconds(layer.statistics.jitter_s) if layer is not None else 0.0,
-        bitrate=layer.rate.bitrate if layer is not None else 0,
+        bitrate=sum(layer.rate.bitrate for layer in track.ordered),
         receivers=track.receivers,
         paused=track.is_paused,
+        layers=[_layer_statistics(layer) for layer in track.ordered],
+    )
+
+
+def _layer_statistics(layer: Layer) -> LayerStatistics:
+    return LayerStatistics(
+        rid=layer.rid,
+        ssrc=layer.ssrc,
+        live=layer.is_up,
+        width=layer.width,
+        height=layer.height,
+        frame_rate=round(layer.frame_rate, 1),
+        bitrate=layer.rate.bitrate,
+        loss=round(layer.statistics.loss, 3),
+        receivers=len(layer.receivers),
     )
 
 
@@ -254,6 +299,8 @@ def _down_track_statistics(mid: str, track: DownTrack) -> DownTrackStatistics:
         kind=track.kind,
         user_id=carried.participant_id if carried is not None else None,
         track_id=carried.id if carried is not None else None,
+        spatial=track.current[0] if track.current is not None else None,
+        temporal=track.current[1] if track.current is not None else None,
         packets=counters.packets,
         octets=counters.octets,
         nacked=counters.nacked,

@@ -7,12 +7,14 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING
 
+from zvonim_sfu.rtp.rate import BitrateMeter
+
 if TYPE_CHECKING:
-    from zvonim_sfu.media.down_track import DownTrackCounters
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.net.drops import DropReason
     from zvonim_sfu.net.receiving import Ingress
-    from zvonim_sfu.net.sending import Egress
+    from zvonim_sfu.net.sending import Egress, Sender
+    from zvonim_sfu.rtp.rtcp import ReportBlock
 
 
 class Failure(StrEnum):
@@ -46,6 +48,7 @@ class ReceivedCounters:
         self.requested += layer.requested
         self.repaired += layer.repaired
         self.duplicates += layer.duplicates
+        self.keyframe_requests += layer.keyframe_requests
 
     def add(self, other: ReceivedCounters) -> None:
         """Add those of another."""
@@ -56,6 +59,31 @@ class ReceivedCounters:
         self.repaired += other.repaired
         self.duplicates += other.duplicates
         self.keyframe_requests += other.keyframe_requests
+
+
+@dataclass(slots=True)
+class DownTrackCounters:
+    """Counters of one down track."""
+
+    sender: Sender
+    nacked: int = 0
+    "Packets that the subscriber asked for again."
+    repaired: int = 0
+    "Those that were sent again."
+    rate: BitrateMeter = field(default_factory=BitrateMeter)
+    "Of these octets, updated each second."
+    report: ReportBlock | None = None
+    "What the subscriber last reported: loss, jitter (RFC 3550 section 6.4.1)."
+
+    @property
+    def packets(self) -> int:
+        """How many were sent, retransmissions left out."""
+        return self.sender.packets
+
+    @property
+    def octets(self) -> int:
+        """Of their payload."""
+        return self.sender.octets
 
 
 @dataclass(slots=True)

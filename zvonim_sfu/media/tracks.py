@@ -6,14 +6,16 @@ import time
 from typing import TYPE_CHECKING, Protocol
 
 from zvonim_sfu.media.down_track import DownTrack
-from zvonim_sfu.media.negotiation import MID_EXTENSION, READ_HERE, TRANSPORT_CC_EXTENSION
+from zvonim_sfu.media.negotiation import READ_HERE, TRANSPORT_CC_EXTENSION
 from zvonim_sfu.media.publisher_clock import PublisherClock
+from zvonim_sfu.media.simulcast import encoding_names
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import UpTrack
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from zvonim_sfu.media.layer import Selection
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.session import Negotiated, Session
     from zvonim_sfu.media.transport import Transport
@@ -30,6 +32,9 @@ class TracksOwner(Protocol):
 
     def wake(self, at: float) -> None:
         """Have up tracks look for what is missing at this time, or before."""
+
+    def on_ladder_changed(self, up_track: UpTrack) -> None:
+        """What can be had of a track that the client publishes has changed."""
 
     def on_unsupported(self, up_track: UpTrack) -> None:
         """The client negotiated no codec that can carry what this track sends now."""
@@ -70,7 +75,11 @@ class Tracks:
                 if mid not in self.up:
                     self.up[mid] = self._new_up_track(section, sources.get(mid))
                     came.append(self.up[mid])
-                self.up[mid].configure(section.codecs, {e.uri: e.id for e in extensions})
+                self.up[mid].configure(
+                    section.codecs,
+                    {e.uri: e.id for e in extensions},
+                    encoding_names(section.encodings, section.client_ssrcs),
+                )
             if section.sending is not None:
                 down_track = self.down.get(mid) or self._new_down_track(section)
                 down_track.cname = section.sending.cname
@@ -82,8 +91,8 @@ class Tracks:
                 )
         self._transport.router.configure(
             by_mid=self.up,
-            by_signalled_ssrc={ssrc: self.up[mid] for mid in self.up for ssrc in live[mid].client_ssrcs},
-            mid_extension=session.extension_ids.get(MID_EXTENSION, 0),
+            announced=[(self.up[mid], said) for mid in self.up for said in live[mid].client_ssrcs],
+            extension_ids=session.extension_ids,
         )
         self._transport.link.negotiated(transport_cc=any(_reported_number(live[mid]) > 0 for mid in self.down))
         sending = [section for section in live.values() if section.client_sends]
@@ -113,6 +122,13 @@ class Tracks:
             if down_track.pad(size):
                 return
 
+    def select(self, choices: Mapping[str, Selection | None]) -> None:
+        """Send at most this in each m-section (by mid), None: nothing."""
+        now = time.monotonic()
+        for mid, selection in choices.items():
+            if mid in self.down:
+                self.down[mid].select(selection, now)
+
     def close(self) -> list[UpTrack]:
         """End all tracks; returns the up tracks that went."""
         gone = [self._end_up_track(mid) for mid in list(self.up)]
@@ -139,7 +155,7 @@ class Tracks:
             source=source,
             clock=self.clock,
             publisher=self._owner,
-            fan_out=self._node.udp.kernel.FanOut(self._node.udp.batch),
+            new_fan_out=lambda: self._node.udp.kernel.FanOut(self._node.udp.batch),
         )
 
     def _new_down_track(self, section: Negotiated) -> DownTrack:

@@ -181,7 +181,7 @@ class Transport:
         elif stream.layer is not None:
             stream.up_track.handle_packet(packet, stream.layer, now)
         else:
-            stream.up_track.handle_repair(packet, now)
+            stream.up_track.handle_repair(packet, stream.encoding, now)
 
     def on_srtcp(self, data: bytes, now: float) -> None:
         """Take an SRTCP packet (called by the UDP port)."""
@@ -264,7 +264,7 @@ class Transport:
         self.ingress.session = None
         self.egress.session = None
         self.egress.path = None
-        self.router.configure({}, {}, 0)
+        self.router.configure({}, [], {})
         self._node.udp.remove(self.agent)
         self.agent.close()
         if self in self._node.transports:

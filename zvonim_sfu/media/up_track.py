@@ -1,35 +1,33 @@
-"""One track that a participant publishes: from its packets to the down tracks that carry it."""
+"""One track that a participant publishes: its encodings, and the down tracks that carry it."""
 
 from __future__ import annotations
 
 import math
 from collections import deque
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
-from zvonim_sfu.media.codecs import CodecKey, associated, codec_key
-from zvonim_sfu.media.layer import Layer
+from zvonim_sfu.media.codecs import associated, codec_key
+from zvonim_sfu.media.layer import Layer, LayerReceiver, Publisher, ReceivedCodec, Rung, Selection
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.totals import ReceivedCounters
-from zvonim_sfu.rtp.codecs import is_keyframe
-from zvonim_sfu.rtp.history import PacketHistory
-from zvonim_sfu.rtp.packet import NO_FIELDS, RtpError, RtpPacket
+from zvonim_sfu.rtp.packet import RtpError, RtpPacket
 from zvonim_sfu.rtp.rtx import unwrap
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
-    from zvonim_sfu.net.sending import FanOut, Sender
+    from zvonim_sfu.net.sending import FanOut
 
-# Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
-# comes in between is served by the same one.
-KEYFRAME_INTERVAL_S: Final = 0.5
-# A publisher's SSRC changes when it rebuilds its encoder; older ones are forgotten.
-MAX_LAYERS: Final = 4
+# A publisher's SSRC changes when it rebuilds an encoder; older ones are forgotten. Three encodings, and some more.
+MAX_LAYERS: Final = 8
+# How soon it is noticed that one of several encodings has stopped.
+CHECK_INTERVAL_S: Final = 0.2
 # How loud a packet is, as its publisher says (RFC 6464): the only thing about sounds that the server knows.
 LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
+DESCRIPTOR_EXTENSION: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 # Levels that wait to be taken: 0.6 s of the shortest packets that browsers send.
 MAX_LEVELS: Final = 64
 # Whose microphone is let through begins with what it said meanwhile: as long as it takes to notice that it speaks (two
@@ -39,42 +37,27 @@ LEAD_IN_S: Final = 0.3
 LEAD_IN_FOR_S: Final = 0.1
 
 
-class ReceivedCodec(NamedTuple):
-    """What a payload type of the publisher stands for."""
-
-    key: CodecKey
-    clock_rate: int
-    accepts_pli: bool
-    accepts_nack: bool
-
-
-class Receiver(Protocol):
+class Receiver(LayerReceiver, Protocol):
     """What an up track knows of a down track."""
 
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
-        """Send a packet on; `sequence` is its number extended beyond 16 bits."""
-
-    def steady_sender(self, layer: Layer) -> Sender | None:
-        """Return by what packets of this layer can go without `forward`; None while they cannot."""
-
     def on_codec(self) -> None:
-        """The up track's codec has changed."""
+        """The codec of a layer, or what was negotiated for the track, has changed."""
+
+    def on_layers(self, now: float) -> None:
+        """A layer has come, has stopped or has another place among the others."""
 
     def on_resume(self, now: float) -> None:
         """Packets come again after a pause; `UpTrack.lead_in` has the first ones already."""
 
+    def watch(self, now: float) -> bool:
+        """See whether a switch to another layer has been waited for too long; returns whether it still is."""
 
-class Publisher(Protocol):
+
+class TrackPublisher(Publisher, Protocol):
     """What an up track asks of the peer that publishes it."""
 
-    def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
-        """Send a PLI, or a FIR where PLI was not negotiated."""
-
-    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
-        """Send a NACK for packets that are missing, by their 16-bit numbers."""
-
-    def wake(self, at: float) -> None:
-        """Call `on_timer` at this time (s, monotonic), or before."""
+    def on_ladder_changed(self, up_track: UpTrack) -> None:
+        """A layer has come, has stopped or has another size."""
 
 
 class UpTrack:
@@ -87,8 +70,8 @@ class UpTrack:
         participant_id: str,
         source: Source,
         clock: PublisherClock,
-        publisher: Publisher,
-        fan_out: FanOut,
+        publisher: TrackPublisher,
+        new_fan_out: Callable[[], FanOut],
     ) -> None:
         self.id = track_id
         self.participant_id = participant_id
@@ -97,7 +80,6 @@ class UpTrack:
         self.source = source
         self.kind = source.kind
         "`audio` or `video`."
-        self._is_video = source.kind == "video"
         self.levels: deque[int] = deque(maxlen=MAX_LEVELS)
         "How loud a microphone's packets were, in -dBov (RFC 6464): 0 to 127, silence. Who reads them empties it."
         self._level_extension = 0
@@ -107,33 +89,31 @@ class UpTrack:
         self._resumed_at = -math.inf
         self.clock = clock
         self.muted = False
-        self.codec: ReceivedCodec | None = None
-        "What its packets are now; None before the first."
         self.codecs: tuple[Codec, ...] = ()
         self.extension_ids: dict[str, int] = {}
         "Numbers of the publisher's header extensions, by URI."
         self.layers: dict[int, Layer] = {}
-        "The layers that came last, by SSRC."
-        self.layer: Layer | None = None
-        "The layer that is forwarded: the one whose SSRC came last."
+        "The layers that came last, by SSRC, those included whose encoding has another SSRC now."
+        self.encodings: dict[str, Layer] = {}
+        "What each encoding is now, by its name."
+        self.ordered: tuple[Layer, ...] = ()
+        "The same, the smallest picture first; those that have brought a packet."
         self.unforwarded = 0
         "Packets that were dropped: of a former layer, or of a payload type that was not negotiated."
+        self._names: tuple[str, ...] = ()
         self._ended = ReceivedCounters()
-        "What layers that are forgotten have counted, and the track itself."
+        "What layers that are forgotten have counted."
         self._publisher = publisher
-        self._wake_at = math.inf
-        self._keyframe_wanted = False
-        self._next_request_at = 0.0
+        self._new_fan_out = new_fan_out
+        self._is_told = True
+        "Whether receivers know of all layers."
+        self._check_at = 0.0
+        self._watched = False
+        "Whether receivers wait to be switched."
         self._by_payload_type: dict[int, ReceivedCodec] = {}
         self._repairs: dict[int, int] = {}
         "Payload types of retransmissions, and of what they send again."
         self._receivers: tuple[Receiver, ...] = ()
-        self._fan_out = fan_out
-        "The senders of those that are steady with the layer that is forwarded now."
-        self._unsteady: tuple[Receiver, ...] = ()
-        "The others, each to be asked to forward by itself."
-        self._unsorted = True
-        "Whether these two have to be found anew."
 
     @property
     def receivers(self) -> int:
@@ -141,14 +121,32 @@ class UpTrack:
         return len(self._receivers)
 
     @property
+    def layer(self) -> Layer | None:
+        """Its highest layer; None before the first packet."""
+        return self.ordered[-1] if self.ordered else None
+
+    @property
+    def codec(self) -> ReceivedCodec | None:
+        """What its packets are now; None before the first."""
+        return self.layer.codec if self.layer is not None else None
+
+    @property
     def tells_levels(self) -> bool:
         """Whether `levels` says how loud it is: it is a microphone, and its publisher has agreed to tell."""
         return self._level_extension > 0
 
-    def configure(self, codecs: Sequence[Codec], extension_ids: Mapping[str, int]) -> None:
-        """Take over what was negotiated with the publisher."""
+    def configure(
+        self, codecs: Sequence[Codec], extension_ids: Mapping[str, int], encodings: Sequence[str] = ()
+    ) -> None:
+        """Take over what was negotiated with the publisher; `encodings` are the names of several, in their order."""
         self.codecs = tuple(codecs)
         self.extension_ids = dict(extension_ids)
+        self._names = tuple(encodings)
+        kept = {name: layer for name, layer in self.encodings.items() if name in (self._names or ("",))}
+        if len(kept) < len(self.encodings):
+            self.encodings = kept
+            self._sort_layers()
+            self._is_told = False
         if self.source is Source.MICROPHONE:
             self._level_extension = extension_ids.get(LEVEL_EXTENSION, 0)
         self._by_payload_type = {
@@ -163,49 +161,38 @@ class UpTrack:
             layer.payload_type = -1  # looked up again with the next packet
         for receiver in self._receivers:
             receiver.on_codec()
-        self.sort_receivers()
 
     def subscribe(self, receiver: Receiver) -> None:
-        """Forward to this receiver from now on."""
+        """Tell this receiver of layers from now on; it joins one of them by itself."""
         self._receivers = (*self._receivers, receiver)
-        self.sort_receivers()
 
     def unsubscribe(self, receiver: Receiver) -> None:
-        """Forward no more to this receiver."""
+        """Tell it no more."""
         self._receivers = tuple(other for other in self._receivers if other is not receiver)
-        # Now, so that nothing more goes to it, and nothing of it stays here.
-        self._fan_out.replace(())
-        self.sort_receivers()
 
     def close(self) -> None:
-        """Forward nothing more, and let go of what is kept for repairs at once.
-
-        Who ended is a ring of objects that only the garbage collector takes apart, at a time of its own.
-        """
+        """Forward nothing more, and let go of what is kept for repairs at once."""
         self._receivers = ()
-        self._fan_out.replace(())
-        self.sort_receivers()
+        for layer in self.layers.values():
+            layer.close()
         self.layers = {}
-        self.layer = None
-
-    def sort_receivers(self) -> None:
-        """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
-        self._unsorted = True
+        self.encodings = {}
+        self.ordered = ()
 
     def pause(self) -> None:
         """Forward to nobody until `resume`. Receivers notice nothing: their numbers have no hole."""
         self.is_paused = True
-        self._fan_out.replace(())
-        self._unsteady = ()
-        self._unsorted = False
+        for layer in self.layers.values():
+            layer.pause()
 
     def resume(self, now: float) -> None:
         """Forward again, from a moment ago on (LEAD_IN_S)."""
         self.is_paused = False
         self._resumed_at = now
+        for layer in self.layers.values():
+            layer.resume()
         for receiver in self._receivers:
             receiver.on_resume(now)
-        self.sort_receivers()
 
     def lead_in(self, now: float, duration_s: float) -> list[tuple[int, RtpPacket]]:
         """Return what came in the last `duration_s`, LEAD_IN_S at most, for a sound that was let through just now.
@@ -216,22 +203,6 @@ class UpTrack:
             return []
         return self.layer.history.since_time(max(now - duration_s, self._resumed_at - LEAD_IN_S))
 
-    def request_keyframe(self, now: float) -> None:
-        """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
-        self.need_keyframe()
-        if self._keyframe_wanted and now >= self._next_request_at:
-            self._send_request(now)
-
-    def need_keyframe(self) -> None:
-        """Ask the publisher for a keyframe when the next packet comes that begins none."""
-        self._keyframe_wanted = self.kind == "video"
-
-    def _send_request(self, now: float) -> None:
-        if self.layer is not None and self.codec is not None:
-            self._next_request_at = now + KEYFRAME_INTERVAL_S
-            self._ended.keyframe_requests += 1
-            self._publisher.request_keyframe(self.layer.ssrc, accepts_pli=self.codec.accepts_pli)
-
     def accepts(self, payload_type: int) -> bool:
         """Whether this payload type was negotiated for this track, be it for retransmissions."""
         return payload_type in self._by_payload_type or payload_type in self._repairs
@@ -240,36 +211,50 @@ class UpTrack:
         """Whether this payload type is one of retransmissions."""
         return payload_type in self._repairs
 
-    def add_layer(self, ssrc: int, payload_type: int) -> Layer | None:
-        """The layer of a new SSRC of this track; None if its payload type was not negotiated."""
+    def encoding_of(self, name: str) -> str | None:
+        """Return the name of the encoding that packets belong to which name this one, or none; None if it is unknown.
+
+        What names none, where several were negotiated, is the only one that there is.
+        """
+        if name in self._names:
+            return name
+        if self._names and (name or any(self.encodings)):
+            return next(iter(self.encodings)) if len(self.encodings) == 1 and not name else None
+        return ""
+
+    def add_layer(self, ssrc: int, payload_type: int, encoding: str = "") -> Layer | None:
+        """The layer of a new SSRC of an encoding; None if its payload type was not negotiated."""
         codec = self._by_payload_type.get(payload_type)
         if codec is None:
             return None
-        layer = Layer.of(ssrc, codec.clock_rate, repairable=codec.accepts_nack)
-        self.layers[ssrc] = self.layer = layer
-        self.sort_receivers()
+        is_video = self.kind == "video"
+        layer = Layer.of(ssrc, encoding, codec, self._publisher, self._new_fan_out(), is_video=is_video)
+        layer.is_paused = self.is_paused
+        layer.need_keyframe()
+        former = self.encodings.get(encoding)
+        if former is not None:
+            former.payload_type = -1  # what still comes of it is looked at, and dropped
+        self.layers[ssrc] = self.encodings[encoding] = layer
         while len(self.layers) > MAX_LAYERS:
-            self._ended.add_layer(self.layers.pop(next(iter(self.layers))))
-        self.need_keyframe()
+            # Not of the newest SSRC of any encoding: there are fewer encodings.
+            oldest = next(ssrc for ssrc, other in self.layers.items() if self.encodings[other.rid] is not other)
+            self._ended.add_layer(self.layers.pop(oldest))
         return layer
 
     def handle_packet(self, packet: RtpPacket, layer: Layer, now: float) -> None:
-        """Forward one packet of the publisher to every receiver."""
+        """Forward one packet of the publisher to every receiver of its layer."""
         sequence = layer.statistics.add(packet.sequence_number, packet.timestamp, now)
-        if (
-            sequence is None
-            or layer is not self.layer
-            or (packet.payload_type != layer.payload_type and not self._on_payload_type(packet))
-        ):
+        if sequence is None or (packet.payload_type != layer.payload_type and not self._admit(packet, layer, now)):
             self.unforwarded += 1
             return
         if self._level_extension and (level := packet.extension(self._level_extension)):
             self.levels.append(level[0] & 0x7F)  # the bit above it is the publisher's own idea of what speech is
-        self._forward(packet, layer, sequence, now)
+        if layer.forward(packet, sequence, now):
+            self._on_keyframe(layer, now)
 
-    def handle_repair(self, packet: RtpPacket, now: float) -> None:
-        """Forward what a retransmission (RFC 4588) brings back, in the place where it was missing."""
-        layer, payload_type = self.layer, self._repairs.get(packet.payload_type)
+    def handle_repair(self, packet: RtpPacket, encoding: str, now: float) -> None:
+        """Forward what a retransmission (RFC 4588) of an encoding brings back, in the place where it was missing."""
+        layer, payload_type = self.encodings.get(encoding), self._repairs.get(packet.payload_type)
         if layer is None or layer.register is None:
             return
         if payload_type is None or payload_type != layer.payload_type:
@@ -286,58 +271,81 @@ class UpTrack:
         sequence = layer.statistics.locate(original.sequence_number)
         if sequence is None:
             self.unforwarded += 1
-        elif self._forward(original, layer, sequence, now):
-            layer.repaired += 1
+        elif layer.forward(original, sequence, now, is_repair=True):
+            self._on_keyframe(layer, now)
 
-    def _forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float) -> bool:
-        """Keep a packet and send it on; returns False for one that came before."""
-        register = layer.register
-        if register is not None:
-            if not register.received(sequence, now):
-                layer.duplicates += 1
-                return False
-            if register.next_at is not None and register.next_at < self._wake_at:
-                self._wake_at = register.next_at
-                self._publisher.wake(register.next_at)
-        layer.packets += 1
-        layer.octets += len(packet.data) - packet.payload_offset
-        keyframe = False
-        if self.codec is not None and self._is_video:
-            keyframe = is_keyframe(self.codec.key.name, packet.payload)
-        layer.history.add(sequence, packet, now, keyframe=keyframe)
-        if keyframe:
-            self._keyframe_wanted = False
-            if register is not None and layer.history.keyframe is not None:
-                register.keyframe(layer.history.keyframe)
-        elif self._keyframe_wanted or (register is not None and register.needs_keyframe):
-            # Asked again by the packets themselves: a camera that sends nothing is left alone.
-            self.request_keyframe(now)
-        if self._unsorted:
-            self._sort_receivers(layer)
-        receivers = self._receivers
-        if sequence >= self._fan_out.floor:
-            self._fan_out.forward(packet, sequence, packet.marker, NO_FIELDS)
-            receivers = self._unsteady
-        for receiver in receivers:
-            receiver.forward(packet, layer, sequence, now, keyframe=keyframe)
-        for receiver in self._unsteady:
-            if receiver.steady_sender(layer) is not None:
-                self._unsorted = True
-        packet.forget_tails()
+    def _admit(self, packet: RtpPacket, layer: Layer, now: float) -> bool:
+        """Look at a packet of another payload type than the last one, or of a layer that was silent until now."""
+        codec = self._by_payload_type.get(packet.payload_type)
+        if codec is None or self.encodings.get(layer.rid) is not layer:
+            return False
+        layer.payload_type = packet.payload_type
+        if codec != layer.codec:
+            layer.set_codec(codec, descriptor=self.extension_ids.get(DESCRIPTOR_EXTENSION, 0))
+            layer.need_keyframe()
+            for receiver in self._receivers:
+                receiver.on_codec()
+        if not layer.is_up or not self._is_told:
+            layer.is_up = True
+            layer.last_at = now
+            if len(self.encodings) > 1:
+                self._publisher.wake(now + CHECK_INTERVAL_S)
+            self._on_layers(now)
         return True
 
-    def _sort_receivers(self, layer: Layer) -> None:
-        senders = []
-        unsteady = []
-        for receiver in () if self.is_paused else self._receivers:
-            sender = receiver.steady_sender(layer)
-            if sender is not None:
-                senders.append(sender)
-            else:
-                unsteady.append(receiver)
-        self._fan_out.replace(senders)
-        self._unsteady = tuple(unsteady)
-        self._unsorted = False
+    def _on_keyframe(self, layer: Layer, now: float) -> None:
+        if (layer.width, layer.height) != layer.told_size:
+            layer.told_size = layer.width, layer.height
+            self._on_layers(now)
+
+    def _on_layers(self, now: float) -> None:
+        """Put layers in order, and tell what has changed."""
+        self._is_told = True
+        self._sort_layers()
+        for receiver in self._receivers:
+            receiver.on_layers(now)
+        self._publisher.on_ladder_changed(self)
+
+    def _sort_layers(self) -> None:
+        """Give layers the places that their names have, and those that are measured the places that their sizes have.
+
+        Descriptions say what a publisher prefers, which browsers take from the page as it comes: some name the smallest
+        picture first, some last.
+        """
+        names = [*self._names, *(name for name in self.encodings if name not in self._names)]
+        places = [place for place, name in enumerate(names) if name in self.encodings]
+        layers = [self.encodings[names[place]] for place in places]
+        for place, layer in zip(places, layers, strict=True):
+            layer.spatial = place
+        measured = [layer for layer in layers if layer.width]
+        by_size = sorted(measured, key=lambda layer: layer.width * layer.height)
+        for place, layer in zip([layer.spatial for layer in measured], by_size, strict=True):
+            layer.spatial = place
+        self.ordered = tuple(sorted((layer for layer in layers if layer.codec), key=lambda layer: layer.spatial))
+
+    def choose(self, selection: Selection, avoided: Layer | None = None) -> Layer | None:
+        """Return the highest layer that comes and is within a selection, or else the lowest one that comes."""
+        layers = [layer for layer in self.ordered if layer.is_up and layer is not avoided]
+        within = [layer for layer in layers if layer.spatial <= selection.spatial]
+        return within[-1] if within else next(iter(layers), None)
+
+    def ladder(self, now: float) -> tuple[Rung, ...]:
+        """Return what can be had of this track now, the least first; nothing before its first packet."""
+        newest = self._newest(now)
+        return tuple(
+            Rung(layer.spatial, 0, layer.width, layer.height, layer.frame_rate, layer.rate.bitrate)
+            for layer in self.ordered
+            if layer.is_up and layer.is_live(newest)
+        )
+
+    def _newest(self, now: float) -> float:
+        return min(now, max((layer.last_at for layer in self.ordered), default=now))
+
+    def watch(self, now: float) -> None:
+        """Ask receivers from time to time whether they have waited too long for a layer: one of them begins to."""
+        if len(self.encodings) > 1:
+            self._watched = True
+            self._publisher.wake(now + CHECK_INTERVAL_S)
 
     def counters(self) -> ReceivedCounters:
         """Return what all its layers have counted, those included that are forgotten."""
@@ -347,31 +355,25 @@ class UpTrack:
         return counters
 
     def on_timer(self, now: float, round_trip_s: float) -> float:
-        """Ask for what is missing; returns when to be called again, infinity for never."""
-        self._wake_at = math.inf
-        layer = self.layer
-        if layer is None or layer.register is None:
-            return math.inf
-        lost = layer.register.requests(now, round_trip_s)
-        if lost:
-            layer.requested += len(lost)
-            self._publisher.request_packets(layer.ssrc, [layer.statistics.wire_number(number) for number in lost])
-        if layer.register.needs_keyframe:
-            self.request_keyframe(now)
-        if layer.register.next_at is not None:
-            self._wake_at = layer.register.next_at
-        return self._wake_at
+        """Ask for what is missing, and see which layers come; returns when to be called again, infinity for never."""
+        next_at = math.inf
+        for layer in self.encodings.values():
+            next_at = min(next_at, layer.on_timer(now, round_trip_s))
+        if len(self.encodings) > 1:
+            if now >= self._check_at:
+                self._check_at = now + CHECK_INTERVAL_S
+                self._check(now)
+            next_at = min(next_at, self._check_at)
+        return next_at
 
-    def _on_payload_type(self, packet: RtpPacket) -> bool:
-        codec = self._by_payload_type.get(packet.payload_type)
-        if codec is None or self.layer is None:
-            return False
-        self.layer.payload_type = packet.payload_type
-        if codec != self.codec:
-            self.codec = codec
-            self.layer.history = PacketHistory()  # what is kept is of no use to a decoder of another codec
-            for receiver in self._receivers:
-                receiver.on_codec()
-            self.sort_receivers()
-            self.need_keyframe()
-        return True
+    def _check(self, now: float) -> None:
+        newest = self._newest(now)
+        stopped = [layer for layer in self.ordered if layer.is_up and not layer.is_live(newest)]
+        for layer in stopped:
+            layer.is_up = False
+            layer.payload_type = -1  # the next packet is looked at
+        if stopped:
+            self._on_layers(now)
+        if self._watched:
+            waiting = [receiver.watch(now) for receiver in self._receivers]  # each of them is asked
+            self._watched = any(waiting)

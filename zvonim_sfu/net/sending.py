@@ -230,7 +230,15 @@ class FanOut:
                 append(sender.egress, header, own.data, own.number_at, sender.priority)
 
 
-def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Sender) -> Tail:
+class Offsets(Protocol):
+    """What is added to numbers in payloads: of a sender now, or of it at another time."""
+
+    picture_id_offset: int
+    tl0_offset: int
+    frame_number_offset: int
+
+
+def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Tail:
     """Return a tail with the sender's offsets added to what its payload and dependency descriptor number.
 
     Args:

@@ -228,6 +228,9 @@ class Participant:
         self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
         self._room.on_track_removed(track)
 
+    def on_ladder_changed(self, track: UpTrack) -> None:
+        """Subscribers without a selection of their own follow by themselves."""
+
     def on_offer(self, sdp: str) -> None:
         """Send the server's own offer. While there is no WebSocket it waits in the peer, see Peer.resume."""
         self.send(Offer(SFU_ID, self.user_id, sdp))

@@ -1,0 +1,130 @@
+"""What a down track sends again: packets of its present span and of the latest former ones (RFC 4585, RFC 4588)."""
+
+from __future__ import annotations
+
+import math
+import secrets
+from collections import deque
+from struct import Struct
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.bandwidth.pacer import Priority
+from zvonim_sfu.net.sending import UNPACED, shift_fields
+from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, ExtensionPlan
+from zvonim_sfu.rtp.rtx import PADDING, wrap
+from zvonim_sfu.rtp.sequence import seq_delta
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zvonim_sfu.media.span import Span
+    from zvonim_sfu.net.sending import Batch, Sender
+    from zvonim_sfu.rtp.budget import RepairBudget
+    from zvonim_sfu.rtp.packet import RtpPacket, Tail
+
+_pack_header = Struct("!BBHII").pack
+# Repairs that are remembered, so that none is sent twice within a round trip: more than one round trip's loss.
+MAX_RESENT: Final = 512
+# Former spans whose packets can still be sent again: more switches than happen in the two seconds that layers keep.
+MAX_SPANS: Final = 4
+
+
+def rewrite(packet: RtpPacket, sequence_out: int, timestamp: int, span: Span, sender: Sender) -> tuple[bytes, Tail]:
+    """Return what a packet of a span goes out as: its fixed header, and what follows it."""
+    octets = len(packet.data) - packet.payload_offset
+    tail = shift_fields(packet.tail(sender.plan), octets, span.layer.fields_of(packet), span)
+    second_byte = packet.marker << 7 | span.payload_type
+    return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, sender.ssrc), tail
+
+
+class Resending:
+    """Its owner is the down track."""
+
+    def __init__(self, sender: Sender, batch: Batch) -> None:
+        self._sender = sender
+        self._batch = batch
+        self._rtx_ssrc = 0
+        self._transport_wide = 0
+        self._types: Mapping[int, int] = {}
+        "What the subscriber calls retransmissions of each payload type; others are sent again as they were."
+        self._rtx_sequence = secrets.randbits(15)
+        self._resent: dict[int, float] = {}
+        "When packets were last sent again, by their number; the latest ones."
+        self._former: deque[Span] = deque(maxlen=MAX_SPANS)
+
+    def configure(self, rtx_ssrc: int, types: Mapping[int, int], transport_wide: int) -> None:
+        """Take over what was negotiated: the SSRC of retransmissions, 0 where none are taken, and payload types.
+
+        And the number of the header extension with transport-wide numbers, 0 where there are none.
+        """
+        self._transport_wide = transport_wide
+        self._rtx_ssrc = rtx_ssrc
+        self._types = types if rtx_ssrc else {}
+
+    def keep(self, span: Span) -> None:
+        """Remember a span that has ended just now."""
+        span.last = self._sender.last_sequence - span.sequence_offset
+        self._former.append(span)
+
+    def forget(self) -> None:
+        """Forget former spans: their source has left, and what is kept of it is not for anybody any more."""
+        self._former.clear()
+
+    def send(self, number: int, present: Span | None, budget: RepairBudget, now: float, round_trip_s: float) -> bool:
+        """Send a packet (by its 16-bit number) again, if it is kept and the subscriber's link allows it.
+
+        The same packet not twice within `round_trip_s`: the shortest one, since who asks again has waited for one by
+        its own measure, and in jitter a smoothed one would refuse every other of those requests.
+
+        By RTX (RFC 4588) where that was negotiated, else as the same packet once more; but not where that would have
+        another transport-wide number: AEAD allows no two packets under one nonce (RFC 7714 section 9.1).
+        """
+        sender = self._sender
+        sequence_out = sender.last_sequence + seq_delta(number, sender.last_sequence & 0xFFFF)
+        if sequence_out > sender.last_sequence or now - self._resent.get(sequence_out, -math.inf) < round_trip_s:
+            return False
+        for span in (present, *reversed(self._former)):
+            if span is None or (sequence := span.find(sequence_out)) is None:
+                continue  # of another source, or kept of a paused one, and never sent
+            if self._transport_wide and span.payload_type not in self._types:
+                return False
+            packet = span.layer.history.get(sequence, now)
+            if packet is None or not budget.take(len(packet.data), sent=sender.egress.bytes_sent, now=now):
+                return False
+            self._resent[sequence_out] = now
+            if len(self._resent) > MAX_RESENT:
+                del self._resent[next(iter(self._resent))]
+            self._send(packet, sequence, span)
+            return True
+        return False
+
+    def _send(self, packet: RtpPacket, sequence: int, span: Span) -> None:
+        sender = self._sender
+        timestamp = span.timestamp(packet, sequence)
+        header, tail = rewrite(packet, sequence + span.sequence_offset, timestamp, span, sender)
+        data, number_at = tail.data, tail.number_at
+        repair_type = self._types.get(span.payload_type)
+        if repair_type is not None:
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            header, data = wrap(
+                header, tail, ssrc=self._rtx_ssrc, payload_type=repair_type, sequence_number=self._rtx_sequence
+            )
+        self._batch.append(sender.egress, header, data, number_at, Priority.REPAIR)
+
+    def pad(self, size: int) -> bool:
+        """Send about `size` bytes of padding; False if the subscriber takes no retransmissions of what is sent, if any.
+
+        As retransmissions of nothing, as libwebrtc sends them: they disturb no numbers of the picture.
+        """
+        sender = self._sender
+        repair_type = self._types.get(sender.payload_type)
+        if repair_type is None or not sender.packets:
+            return False
+        tail = PADDING.tail(ExtensionPlan({}, transport_wide=self._transport_wide))
+        for _ in range(math.ceil(size / (FIXED_HEADER_BYTES + len(tail.data)))):
+            self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
+            header = _pack_header(
+                tail.first_byte, repair_type, self._rtx_sequence, sender.last_timestamp, self._rtx_ssrc
+            )
+            self._batch.append(sender.egress, header, tail.data, tail.number_at, UNPACED)
+        return True
