@@ -191,6 +191,32 @@ def test_a_fan_out_shifts_what_the_payload_numbers(kernel: Kernel, fields: Field
         assert plain[20:].hex() == expected
 
 
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        (Fields(1, 7, 2, 2, 3), "018203040506"),  # as it is there, the M bit too
+        (Fields(1, 7, 3, 2, 9), "010303040506"),
+        (Fields(1, 15, 0x0203, 2, 9), "018203040506"),
+        (Fields(1, 15, 0x0204, 2, 9), "018204040506"),
+        (Fields(5, 15, 0x0204, 2, 9), "018203040506"),
+    ],
+)
+def test_a_fan_out_writes_the_picture_ids_of_a_rendition(kernel: Kernel, fields: Fields, expected: str) -> None:
+    incoming = RtpPacket.parse(b"\x80\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\x01\x82\x03\x04\x05\x06")
+    with link() as (path, receiver):
+        tx, rx = sessions()
+        sender = kernel.Sender(kernel.Egress(tx, path), 11)
+        sender.payload_type = 96
+        batch = kernel.Batch()
+        fan_out = kernel.FanOut(batch)
+        fan_out.replace([sender])
+        fan_out.forward(incoming, 7, False, fields)
+        batch.flush()
+        plain = unprotect_rtp(rx, receiver.recv(2048))
+        assert plain is not None
+        assert plain[12:].hex() == expected
+
+
 def test_a_fan_out_sends_a_packet_under_each_senders_numbers(kernel: Kernel) -> None:
     incoming = RtpPacket.parse(
         b"\x90\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\xbe\xde\x00\x01\x10\xaa\x00\x00picture"

@@ -59,6 +59,7 @@ cdef struct Packet:
     Py_ssize_t picture_id_at  # in the payload, as the next; -1 for none
     Py_ssize_t tl0_at
     bint is_wide
+    bint is_renumbered  # the picture id is another one than the payload has
     int64_t picture_id
     int64_t tl0
 
@@ -98,8 +99,9 @@ cdef class FanOut:
         shared.sequence = sequence
         shared.octets = len(packet.data) - packet.payload_offset
         shared.picture_id_at = shared.tl0_at = -1
+        shared.is_renumbered = False
         if fields is not NO_FIELDS:
-            _read_fields(&shared, fields)
+            _read_fields(&shared, fields, packet.data)
         for plan, end in self._groups:
             shared.first_byte, tail, shared.number_at, shared.frame_number_at = packet.tail(plan)
             while i < end:
@@ -124,7 +126,7 @@ cdef class FanOut:
         entry.priority = sender._priority
         if 0 <= packet.number_at <= PyBytes_GET_SIZE(tail) - 2:
             entry.number_at = packet.number_at
-        if sender.picture_id_offset or sender.tl0_offset or sender.frame_number_offset:
+        if packet.is_renumbered or sender.picture_id_offset or sender.tl0_offset or sender.frame_number_offset:
             self._shift_fields(entry, sender, packet, tail)
         return self._batch.push_end()
 
@@ -132,7 +134,7 @@ cdef class FanOut:
         cdef Py_ssize_t payload = PyBytes_GET_SIZE(tail) - <Py_ssize_t>packet.octets
         cdef const uint8_t *at
         cdef int64_t value
-        if sender.picture_id_offset and packet.picture_id_at >= 0:
+        if (packet.is_renumbered or sender.picture_id_offset) and packet.picture_id_at >= 0:
             value = packet.picture_id + sender.picture_id_offset
             if packet.is_wide:
                 value = 0x8000 | value & 0x7FFF
@@ -148,14 +150,19 @@ cdef class FanOut:
             self._batch.patch(entry, packet.frame_number_at, <uint16_t>value, True)
 
 
-cdef int _read_fields(Packet *packet, fields) except -1:
+cdef int _read_fields(Packet *packet, fields, bytes data) except -1:
     # Places outside of the payload are not taken over.
     cdef Py_ssize_t picture_id_at, tl0_at
+    cdef const uint8_t *at
+    cdef int64_t present
     cdef int bits
     picture_id_at, bits, packet.picture_id, tl0_at, packet.tl0 = fields
     packet.is_wide = bits == 15
     if bits in (7, 15) and 0 <= picture_id_at <= <Py_ssize_t>packet.octets - (2 if bits == 15 else 1):
         packet.picture_id_at = picture_id_at
+        at = <const uint8_t *>PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data) - packet.octets + picture_id_at
+        present = (at[0] & 0x7F) << 8 | at[1] if packet.is_wide else at[0] & 0x7F
+        packet.is_renumbered = packet.picture_id != present
     if 0 <= tl0_at < <Py_ssize_t>packet.octets:
         packet.tl0_at = tl0_at
     return 0

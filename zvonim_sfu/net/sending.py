@@ -239,7 +239,7 @@ class Offsets(Protocol):
 
 
 def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Tail:
-    """Return a tail with the sender's offsets added to what its payload and dependency descriptor number.
+    """Return a tail with the fields' picture id and the sender's offsets in its payload and dependency descriptor.
 
     Args:
         tail: of the packet.
@@ -251,12 +251,14 @@ def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Ta
     payload = len(data) - octets
     picture_id_at, bits, picture_id, tl0_at, tl0 = fields
     patches = []
-    if sender.picture_id_offset:
-        picture_id += sender.picture_id_offset
-        if bits == 15 and 0 <= picture_id_at <= octets - 2:
-            patches.append((payload + picture_id_at, (0x8000 | picture_id & 0x7FFF).to_bytes(2)))
-        elif bits == 7 and 0 <= picture_id_at < octets:
-            patches.append((payload + picture_id_at, bytes((picture_id & 0x7F,))))
+    size = 2 if bits == 15 else 1
+    if bits in {7, 15} and 0 <= picture_id_at <= octets - size:
+        at = payload + picture_id_at
+        present = int.from_bytes(data[at : at + size]) & (1 << bits) - 1
+        if sender.picture_id_offset or picture_id != present:
+            mark = 0x8000 if bits == 15 else 0
+            picture_id = picture_id + sender.picture_id_offset & (1 << bits) - 1
+            patches.append((at, (mark | picture_id).to_bytes(size)))
     if sender.tl0_offset and 0 <= tl0_at < octets:
         patches.append((payload + tl0_at, bytes((tl0 + sender.tl0_offset & 0xFF,))))
     if sender.frame_number_offset and 0 <= frame_number_at <= payload - 2:

@@ -111,7 +111,8 @@ class Fields(NamedTuple):
     picture_id_bits: int = 7
     """7, one byte, or 15, two bytes of which the highest bit stays set."""
     picture_id: int = 0
-    """What it is in the packet. It goes out with a sender's offset added, modulo its width, as all of these."""
+    """What it is, in the packet or in the rendition that the packet goes out in (rtp.rendition). It goes out with a
+    sender's offset added, modulo its width, as all of these."""
     tl0_at: int = -1
     """Offset in the payload of the 8-bit TL0PICIDX; -1 for none."""
     tl0: int = 0
