@@ -46,6 +46,6 @@ async def test_a_benchmark_that_is_told_to_end_takes_its_servers_with_it(number:
         assert [child for child in started if child.is_running()] == []
         assert result.exists()
     finally:
-        for left in (process, *started):
-            with suppress(ProcessLookupError, psutil.NoSuchProcess):
-                left.kill()
+        for pid in (process.pid, *(server.pid for server in started)):
+            with suppress(psutil.NoSuchProcess):
+                psutil.Process(pid).kill()
