@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     card.add_argument("--limits", action="store_true", help="print the settings of zvonim-sfu that follow from it")
     card.add_argument("--picture", type=Path, help="SVG file to write")
+    measuring("large", _large, "How many people a call may have in which everybody publishes and sees nine.", "zvonim")
     command("micro", _micro, "What single steps of the packet path take.")
     reported = command("report", _report, "A result file as tables.")
     reported.add_argument("file", type=Path, nargs="?", default=report.REFERENCE, help="default %(default)s")
@@ -130,6 +131,10 @@ def _capacity(options: argparse.Namespace) -> int:
             print("\n".join(["", *limits(card.knees, card.joins_per_s)]))
 
     return _measure(options, lambda run: run.capacity(), also)
+
+
+def _large(options: argparse.Namespace) -> int:
+    return _measure(options, lambda run: run.large_call())
 
 
 def _measure(

@@ -10,9 +10,9 @@ from benchmarks import charts
 from benchmarks.capacity import MAX_P99_MS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
-    from benchmarks.results import Capacity, Micro, Results, ShapeResult
+    from benchmarks.results import Capacity, LargeCall, Micro, Results, Round, ShapeResult
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "benchmarks" / "reference.json"
@@ -23,6 +23,11 @@ LOAD_PICTURE: Final = ROOT / "docs" / "benchmarks-load.svg"
 BEGIN: Final = "<!-- made by `python -m benchmarks report --write`; changes here are lost -->"
 END: Final = "<!-- end of what is made -->"
 OWN: Final = "zvonim"
+LARGE_CALL: Final = (
+    "A large call: everybody publishes three encodings (as long as somebody takes them), sees nine others (one at "
+    "1280x720, two at 640x360, six at 320x180) and hears three. Plain fan-out is three cameras and microphones to as "
+    "many people, without any selection:"
+)
 
 
 def readme(results: Results) -> str:
@@ -42,6 +47,8 @@ def readme(results: Results) -> str:
         parts.append(people_table(results))
     if results.capacity:
         parts += [capacity_table(results.capacity), f"![Delay and CPU against load](docs/{LOAD_PICTURE.name})"]
+    if results.large_call is not None:
+        parts += [LARGE_CALL, large_call_table(results.large_call)]
     parts.append("What is not like for like:\n" + "\n".join(f"- {remark}" for remark in results.not_equalised))
     return "\n\n".join(parts)
 
@@ -110,6 +117,34 @@ def capacity_table(capacity: dict[str, Capacity]) -> str:
     return table(rows)
 
 
+def large_call_table(found: LargeCall) -> str:
+    """Return how calls of growing size fare, and plain fan-out beside."""
+    rows = [["people", "encodings sent", "packets/s", "delivered", "p50 / p99 ms", "µs per packet", "of a core"]]
+
+    def row(title: str, encodings: str, rounds: Sequence[Round]) -> None:
+        def middle(get: Callable[[Round], float]) -> float:
+            return statistics.median(get(round_) for round_ in rounds)
+
+        p50, p99 = middle(lambda r: r.delay_ms.p50), middle(lambda r: r.delay_ms.p99)
+        rows.append(
+            [
+                title,
+                encodings,
+                f"{middle(lambda r: r.forwarded / r.seconds):,.0f}",
+                f"{middle(lambda r: r.delivered):.3%}",
+                f"{p50:.1f} / {p99:.1f}",
+                spread([round_.cpu_us for round_ in rounds], 1),
+                f"{middle(lambda r: r.server_cores):.0%}",
+            ]
+        )
+
+    for step in found.steps:
+        row(str(step.participants), str(step.encodings), step.rounds)
+    if found.plain:
+        row("plain fan-out", "", found.plain)
+    return table(rows)
+
+
 def micro_table(found: Sequence[Micro]) -> str:
     """Return what steps of the packet path take."""
     return table([["step of the packet path", "µs"], *([step.stage, f"{step.ns / 1000:.2f}"] for step in found)])
@@ -126,6 +161,8 @@ def plain(results: Results) -> str:
         parts.append(people_table(results))
     if results.capacity:
         parts.append(capacity_table(results.capacity))
+    if results.large_call is not None:
+        parts.append(large_call_table(results.large_call))
     return "\n\n".join([*parts, *results.not_equalised])
 
 

@@ -150,6 +150,29 @@ class Capacity(_Model):
     join_cpu_ms: float
 
 
+class LargeCallStep(_Model):
+    """A large call of so many."""
+
+    participants: int
+    encodings: int
+    """That were sent; three of each participant would be all."""
+    rounds: list[Round]
+    """What is `delivered` there is told by the numbers of the packets that arrive."""
+
+    @property
+    def is_good(self) -> bool:
+        """Whether a call would be fine: 99.9 % arrive, and the 99th percentile of the delay is 20 ms at most."""
+        return all(round_.delivered >= 0.999 and round_.delay_ms.p99 <= 20 for round_ in self.rounds)
+
+
+class LargeCall(_Model):
+    """Everybody publishes three encodings, sees nine others and hears three."""
+
+    steps: list[LargeCallStep]
+    plain: list[Round]
+    """Plain fan-out to as many as in one of the steps, with about as many packets."""
+
+
 class Micro(_Model):
     """What one step of the packet path takes."""
 
@@ -173,6 +196,7 @@ class Results(_Model):
     churn: dict[str, list[Churn]] = Field(default_factory=dict)
     memory: dict[str, Memory] = Field(default_factory=dict)
     capacity: dict[str, Capacity] = Field(default_factory=dict)
+    large_call: LargeCall | None = None
     micro: list[Micro] = Field(default_factory=list)
 
 

@@ -64,8 +64,9 @@ class Stage:
         members, self.members = self.members, []
         await asyncio.gather(*(member.leave() for member in members))
 
-    def _sent(self) -> int:
-        return sum(source.packets for source in self.sources)
+    def expected(self) -> int:
+        """How many packets ought to have arrived so far."""
+        return sum(source.packets for source in self.sources) * self.shape.receivers_of_each
 
     def _received(self) -> tuple[int, int]:
         streams = [stream for member in self.members for peer in member.peers for stream in peer.streams.values()]
@@ -90,7 +91,7 @@ class Stage:
         await asyncio.sleep(QUIET_S)
         self.generator.check_alive()
         samples = self.generator.measure()
-        sent, (received, repaired) = self._sent(), self._received()
+        expected, (received, repaired) = self.expected(), self._received()
         server_cpu, own_cpu, started = cpu_s(self.server.pid), time.process_time(), time.monotonic()
         self.resume()
         await asyncio.sleep(seconds)
@@ -104,7 +105,7 @@ class Stage:
         return Round(
             seconds=round(elapsed, 3),
             forwarded=forwarded,
-            delivered=round(forwarded / max(1, (self._sent() - sent) * self.shape.receivers_of_each), 6),
+            delivered=round(forwarded / max(1, self.expected() - expected), 6),
             repaired=now_repaired - repaired,
             cpu_us=round(server_cpu / max(1, forwarded) * 1e6, 3),
             server_cores=round(server_cpu / elapsed, 3),

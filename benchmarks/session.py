@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from benchmarks import large_call
 from benchmarks import servers as adapters
 from benchmarks.capacity import LADDERS, find_knee
 from benchmarks.churn import SIZES, churn, joins_per_second
@@ -16,6 +17,7 @@ from benchmarks.machine import machine
 from benchmarks.memory import memory
 from benchmarks.results import Capacity, Results, ShapeResult
 from benchmarks.rounds import build_alive
+from benchmarks.servers import zvonim
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -96,6 +98,18 @@ class Session:
             result = await memory(adapters.adapter(name), self.host, command)
             self.results.memory[name] = result
             self.progress.step(f"{name}: {result.rest_mb:.0f} MB at rest, {result.participant_mb:.2f} a participant")
+
+    async def large_call(self) -> None:
+        """Look how large a call may be."""
+        self.progress.begin("large call")
+        async with (
+            zvonim.start(
+                self.host, self.commands.get("zvonim", ""), limit_microphones_heard=large_call.VOICES
+            ) as server,
+            Generator(self.host) as generator,
+        ):
+            self.results.servers["zvonim"] = server.version
+            self.results.large_call = await large_call.large_call(server, generator, self.progress.step)
 
     async def capacity(self) -> None:
         """Look for the knees of each server, alone on the machine with the generator."""

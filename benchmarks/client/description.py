@@ -7,13 +7,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
-from benchmarks.client.traffic import Sending
+from benchmarks.client.traffic import Sending, Simulcast
 from zvonim_sfu.media.codecs import codec_key
 from zvonim_sfu.media.negotiation import MID_EXTENSION, TRANSPORT_CC_EXTENSION
 from zvonim_sfu.media.sdp import Codec, Description, Extension, Section
+from zvonim_sfu.media.simulcast import RID_EXTENSION, Encoding
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
+
+    from benchmarks.client.traffic import Pattern
 
 LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 CODECS: Final = {
@@ -24,6 +27,8 @@ _EXTENSIONS: Final = {
     "audio": (Extension(1, LEVEL_EXTENSION), Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
     "video": (Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
 }
+_FIRST_SSRC: Final = 1
+_SSRCS_PER_SECTION: Final = 16
 _PROTOCOL: Final = "UDP/TLS/RTP/SAVPF"
 _PORT: Final = 9
 
@@ -42,12 +47,21 @@ class DescriptionError(Exception):
     """The server's description is not what the client can use."""
 
 
-def offer(local: Local, publishes: Iterable[tuple[str, int]], receives: Iterable[str] = ()) -> Description:
-    """Return an offer of tracks (kind, SSRC), and of m-sections of these kinds that receive."""
+def offer(local: Local, publishes: Iterable[Pattern | Simulcast], receives: Iterable[str] = ()) -> Description:
+    """Return an offer of tracks, and of m-sections of the kinds in `receives` that receive."""
     sections: list[Section] = []
-    for kind, ssrc in publishes:
-        section = _section(local, kind, str(len(sections)), "sendonly")
-        sections.append(replace(section, msid=("benchmark", kind), ssrcs=(ssrc,), cname="benchmark"))
+    for track in publishes:
+        mid = str(len(sections))
+        section = replace(_section(local, track.kind, mid, "sendonly"), msid=("benchmark", track.kind))
+        if isinstance(track, Simulcast):
+            # As browsers do it: packets tell which encoding they are of, and the description names no SSRC.
+            rids = tuple(Encoding(encoding.rid) for encoding in track.encodings)
+            section = replace(
+                section, sent_encodings=rids, extensions=(*section.extensions, Extension(5, RID_EXTENSION))
+            )
+        else:
+            section = replace(section, ssrcs=(_FIRST_SSRC + len(sections),), cname="benchmark")
+        sections.append(section)
     sections += [_section(local, kind, str(mid), "recvonly") for mid, kind in enumerate(receives, start=len(sections))]
     return Description(tuple(sections), tuple(section.mid for section in sections), version=1)
 
@@ -75,23 +89,36 @@ def answer(local: Local, offered: Description) -> Description:
     return Description(tuple(sections), bundle, version=1)
 
 
-def sending(offered: Description, answered: Description) -> dict[str, Sending]:
-    """Return what was negotiated for each track that the client publishes, by kind. Raises DescriptionError."""
-    result = {}
-    for mine, theirs in zip(offered.sections, answered.sections, strict=True):
-        if not mine.sends:
-            continue
+def sendings(
+    publishes: Sequence[Pattern | Simulcast], offered: Description, answered: Description
+) -> list[tuple[Sending, Pattern]]:
+    """Return what was negotiated for each encoding of each track that the client publishes.
+
+    Raises DescriptionError.
+    """
+    result = []
+    sections = zip(publishes, offered.sections, answered.sections, strict=False)  # what receives comes last
+    for index, (track, mine, theirs) in enumerate(sections):
         if theirs.rejected or not theirs.receives:
             raise DescriptionError(f"The server does not take {mine.kind}.")
+        encodings = track.encodings if isinstance(track, Simulcast) else (track,)
+        taken = {encoding.rid for encoding in theirs.received_encodings}
+        if missing := {encoding.rid for encoding in encodings if encoding.rid} - taken:
+            raise DescriptionError(f"The server does not take the encodings {', '.join(sorted(missing))}.")
         numbers = {extension.uri: extension.id for extension in theirs.extensions}
-        result[mine.kind] = Sending(
+        negotiated = Sending(
             mid=mine.mid,
-            ssrc=mine.ssrcs[0],
+            ssrc=_FIRST_SSRC + index,
             payload_type=theirs.codecs[0].payload_type,
             mid_extension=numbers.get(MID_EXTENSION, 0),
             arrival_extension=numbers.get(TRANSPORT_CC_EXTENSION, 0),
             level_extension=numbers.get(LEVEL_EXTENSION, 0),
+            rid_extension=numbers.get(RID_EXTENSION, 0),
         )
+        result += [
+            (replace(negotiated, ssrc=negotiated.ssrc + number * _SSRCS_PER_SECTION), encoding)
+            for number, encoding in enumerate(encodings)
+        ]
     return result
 
 

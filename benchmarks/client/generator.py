@@ -27,7 +27,7 @@ POLL_S: Final = 0.002
 the kernel's receive times."""
 NACK_INTERVAL_S: Final = 0.02
 SAMPLE_EVERY: Final = 17
-"""One of so many packets is decrypted: a prime, so that every place in a frame gets its turn."""
+"""A prime, so that every place in a frame gets its turn."""
 
 _RTP_FIRST, _RTP_LAST = 128, 191  # RFC 7983, section 7
 _RTCP_FIRST, _RTCP_LAST = 192, 223  # RFC 5761, section 4
@@ -48,11 +48,13 @@ class Generator:
 
     Args:
         host: the address of this machine by which the servers are reached.
+        sample_every: one of so many packets is decrypted.
     """
 
-    def __init__(self, host: str) -> None:
+    def __init__(self, host: str, sample_every: int = SAMPLE_EVERY) -> None:
         self.identity = Identity()
         self._host = host
+        self._sample_every = sample_every
         self.samples = Samples()
         self._peers: dict[int, Peer] = {}
         self._number = 0
@@ -163,7 +165,7 @@ class Generator:
         starts = np.flatnonzero(np.diff(keys, prepend=-1))
         ends = [*starts[1:].tolist(), len(keys)]
         sampled = np.zeros(len(media), bool)
-        sampled[(-self._seen) % SAMPLE_EVERY :: SAMPLE_EVERY] = True
+        sampled[(-self._seen) % self._sample_every :: self._sample_every] = True
         self._seen += len(media)
         sequence = numbers.tolist()
         for start, end, key in zip(starts.tolist(), ends, keys[starts].tolist(), strict=True):

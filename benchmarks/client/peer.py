@@ -17,12 +17,13 @@ from benchmarks.client import description
 from benchmarks.client.dtls import DtlsSrtp, HandshakeError, Identity
 from benchmarks.client.ice import IceClient
 from benchmarks.client.inbox import open_socket
-from benchmarks.client.traffic import STAMP, Pattern, Sending, Source
+from benchmarks.client.traffic import Pattern, Sending, Source, Stamp
 from zvonim_sfu.rtp.rtcp import (
     FullIntraRequest,
     Nack,
     PictureLossIndication,
     ReceiverReport,
+    Remb,
     RtcpError,
     RtcpPacket,
     SenderReport,
@@ -59,6 +60,8 @@ class Peer:
         self.sources: list[Source] = []
         self.first_media_ns = 0
         """When the first RTP packet came, by time.time_ns; 0: none yet."""
+        self.inspect: Callable[[bytes], None] | None = None
+        """Called with each packet that is decrypted."""
         self.unreadable = 0
         """Packets that failed authentication: there ought to be none."""
         self._identity = identity
@@ -142,8 +145,9 @@ class Peer:
         except (SrtpError, ValueError):
             self.unreadable += 1
             return None
-        sent: int = STAMP.unpack_from(packet, len(packet) - STAMP.size)[0]
-        return sent
+        if self.inspect is not None:
+            self.inspect(packet)
+        return Stamp.read(packet).sent_ns
 
     def advance(self, now: float) -> None:
         """Do what is due at `now` (time.monotonic): checks, handshake, media, reports."""
@@ -160,6 +164,10 @@ class Peer:
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL_S
             self._report(now)
+
+    def limit(self, bitrate: int) -> None:
+        """Tell the server that the link holds so many bit/s (REMB)."""
+        self._send_rtcp([ReceiverReport(self._ssrc), Remb(self._ssrc, bitrate, tuple(self.streams))])
 
     def ask_for_missing(self) -> None:
         """Send a NACK for each stream with gaps."""
@@ -198,9 +206,10 @@ class Peer:
 
     def _on_rtcp(self, packet: RtcpPacket) -> None:
         match packet:
-            case PictureLossIndication() | FullIntraRequest():
-                for source in self.sources:
-                    source.ask_for_keyframe()
+            case PictureLossIndication(media_ssrc=ssrc):
+                self._ask_for_keyframes({ssrc})
+            case FullIntraRequest(entries=entries):
+                self._ask_for_keyframes({ssrc for ssrc, _ in entries})
             case Nack(media_ssrc=ssrc, lost=lost):
                 wanted = {(ssrc, number) for number in lost}
                 for kept_ssrc, number, datagram in list(self._history):
@@ -208,6 +217,11 @@ class Peer:
                         self._send(datagram)
             case SenderReport(ssrc=ssrc, ntp=ntp):
                 self._reports[ssrc] = (middle32(ntp), time.monotonic())
+
+    def _ask_for_keyframes(self, ssrcs: set[int]) -> None:
+        for source in self.sources:
+            if source.sending.ssrc in ssrcs:
+                source.ask_for_keyframe()
 
     def _report(self, now: float) -> None:
         """Send sender reports, receiver reports and the canonical name: what browsers send, once a second."""

@@ -38,6 +38,11 @@ class Stream:
         "Missing packets by extended number, and how often they were asked for."
         self._reported_expected = self._reported_received = 0
 
+    @property
+    def expected(self) -> int:
+        """How many packets there have been, by their numbers."""
+        return self.highest - self._base + 1
+
     def take(self, numbers: list[int]) -> None:
         """Note packets in the order of arrival, by their sequence numbers (16 bits)."""
         count = len(numbers)
@@ -73,7 +78,7 @@ class Stream:
 
     def report(self, lsr: int, dlsr: int) -> ReportBlock:
         """Return the block of the next receiver report; jitter is not measured and told as 0."""
-        expected = self.highest - self._base + 1
+        expected = self.expected
         lost = max(0, (expected - self._reported_expected) - (self.received - self._reported_received))
         fraction = lost * 256 // max(1, expected - self._reported_expected)
         self._reported_expected, self._reported_received = expected, self.received

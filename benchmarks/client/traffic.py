@@ -1,6 +1,7 @@
 """What a publisher sends: RTP as a browser's camera or microphone makes it, filled with zeros.
 
-The last eight bytes of each payload are the time at which it left, so that who decrypts it knows its delay.
+The end of each payload tells which source it is of, where in the stream, and when it left: who decrypts it knows its
+delay, and what is missing.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import os
 import time
 from dataclasses import dataclass, field
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.timing import ntp_from_unix
@@ -17,8 +18,38 @@ from zvonim_sfu.rtp.timing import ntp_from_unix
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-STAMP: Final = Struct("!Q")
-"""Nanoseconds of time.time_ns, at the end of each payload."""
+_STAMP: Final = Struct("!IIBBQ")
+
+
+class Stamp(NamedTuple):
+    """The end of each payload."""
+
+    label: int
+    """Of the source, see Source.label."""
+    frame: int
+    """Frames before this one."""
+    place: int
+    """Of the packet in its frame."""
+    packets: int
+    """Of the frame; the highest bit says that it is a keyframe."""
+    sent_ns: int
+    """By time.time_ns."""
+
+    @property
+    def is_keyframe(self) -> bool:
+        """Whether a decoder can begin with this frame."""
+        return bool(self.packets & _KEYFRAME_BIT)
+
+    @property
+    def is_last(self) -> bool:
+        """Whether its frame ends with this packet."""
+        return self.place + 1 == self.packets & ~_KEYFRAME_BIT
+
+    @classmethod
+    def read(cls, packet: bytes) -> Stamp:
+        """Read that of a plain RTP packet. Raises struct.error if there is no room for one."""
+        return cls(*_STAMP.unpack_from(packet, len(packet) - _STAMP.size))
+
 
 KEYFRAME_BURSTS: Final = 3
 """A keyframe has as many packets as so many other frames."""
@@ -32,11 +63,13 @@ _HEADER: Final = Struct("!BBHII")
 _EXTENSION_HEADER: Final = Struct("!HH")
 _ONE_BYTE_PROFILE: Final = 0xBEDE  # RFC 8285, section 4.2
 _MARKER: Final = 0x80
-_AUDIO_LEVEL: Final = 0x80 | 30  # speech, 30 dB below overload (RFC 6464)
+_KEYFRAME_BIT: Final = 0x80
+_VOICE: Final = 0x80  # beside the level: the client takes it for speech (RFC 6464)
 # VP8 (RFC 7741): X and S, or X alone; then I, then a picture id of 15 bits.
 _DESCRIPTOR: Final = Struct("!BBH")
 _BEGIN, _CONTINUE, _HAS_PICTURE_ID, _LONG_ID = 0x90, 0x80, 0x80, 0x8000
-_KEYFRAME_TAG: Final = bytes.fromhex("10 02 00 9d 01 2a 80 02 68 01")  # 640x360
+_KEYFRAME_TAG: Final = Struct("<6sHH")
+_KEYFRAME_BEGIN: Final = bytes.fromhex("10 02 00 9d 01 2a")
 _INTERFRAME_TAG: Final = bytes.fromhex("11 02 00")
 
 
@@ -50,6 +83,13 @@ class Pattern:
     burst: int
     """Packets of one frame, which leave together."""
     payload_bytes: int
+    width: int = 640
+    height: int = 360
+    """Of pictures, as keyframes tell."""
+    loudness: int = -30
+    """Of sounds, in dBov: -127 is silence (RFC 6464)."""
+    rid: str = ""
+    """Names it among the encodings of a Simulcast."""
 
     @property
     def interval_s(self) -> float:
@@ -64,6 +104,14 @@ class Pattern:
 
 MICROPHONE: Final = Pattern("audio", 50, 1, 80)
 """Opus at 32 kbit/s in frames of 20 ms."""
+
+
+@dataclass(frozen=True, slots=True)
+class Simulcast:
+    """One camera that is sent in several encodings at once."""
+
+    encodings: tuple[Pattern, ...]
+    kind: str = "video"
 
 
 def camera(packets_per_s: float, burst: int) -> Pattern:
@@ -82,6 +130,7 @@ class Sending:
     """Number of a header extension; 0: not negotiated."""
     arrival_extension: int = 0
     level_extension: int = 0
+    rid_extension: int = 0
 
 
 @dataclass(slots=True)
@@ -96,13 +145,22 @@ class Source:
     """Gives transport-wide sequence numbers, which all sources of a transport share."""
     packets: int = 0
     octets: int = 0
+    label: int = 0
+    """Tells sources apart in Stamp."""
+    loudness: int = field(init=False)
+    """As Pattern's, and may change."""
     is_paused: bool = True
+    is_wanted: bool = True
+    """Whether the server has use for it; set by what it says of that."""
     _due: float = 0.0
     _frames: int = 0
     _sequence: int = field(default_factory=lambda: int.from_bytes(os.urandom(2)) >> 2)
     _offset: int = field(default_factory=lambda: int.from_bytes(os.urandom(4)))
     _keyframe_at: float = 0.0
     _last_keyframe: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.loudness = self.pattern.loudness
 
     def resume(self, now: float, phase: float) -> None:
         """Begin to send; `phase` (0 to 1) says where in its frame interval. Sources are not to send in step."""
@@ -120,7 +178,7 @@ class Source:
     def advance(self, now: float) -> None:
         """Send the frames that are due at `now` (seconds of time.monotonic)."""
         interval = self.pattern.interval_s
-        if self.is_paused or now < self._due:
+        if self.is_paused or not self.is_wanted or now < self._due:
             return
         self._due = max(self._due, now - MAX_BACKLOG * interval)
         while self._due <= now:
@@ -148,11 +206,14 @@ class Source:
             last = index == count - 1
             content = self._descriptor(index, is_keyframe=is_keyframe) if is_video else b""
             marker = _MARKER if last and is_video else 0
-            filling = bytes(self.pattern.payload_bytes - len(content) - STAMP.size)
+            filling = bytes(self.pattern.payload_bytes - len(content) - _STAMP.size)
             header = _HEADER.pack(
                 0x90, self.sending.payload_type | marker, self._sequence & 0xFFFF, timestamp, self.sending.ssrc
             )
-            self.send(header + self._extensions() + content + filling + STAMP.pack(time.time_ns()))
+            stamp = _STAMP.pack(
+                self.label, self._frames, index, count | (_KEYFRAME_BIT if is_keyframe else 0), time.time_ns()
+            )
+            self.send(header + self._extensions() + content + filling + stamp)
             self._sequence += 1
         self._frames += 1
         self.packets += count
@@ -163,17 +224,19 @@ class Source:
         descriptor = _DESCRIPTOR.pack(first, _HAS_PICTURE_ID, _LONG_ID | self._frames & 0x7FFF)
         if index:
             return descriptor
-        return descriptor + (_KEYFRAME_TAG if is_keyframe else _INTERFRAME_TAG)
+        if not is_keyframe:
+            return descriptor + _INTERFRAME_TAG
+        return descriptor + _KEYFRAME_TAG.pack(_KEYFRAME_BEGIN, self.pattern.width, self.pattern.height)
 
     def _extensions(self) -> bytes:
         sending = self.sending
         body = b""
         if sending.level_extension:
-            body += bytes((sending.level_extension << 4, _AUDIO_LEVEL))
+            body += bytes((sending.level_extension << 4, _VOICE | -self.loudness))
         if sending.arrival_extension:
             body += bytes((sending.arrival_extension << 4 | 1,)) + (self.next_arrival_number() & 0xFFFF).to_bytes(2)
-        if sending.mid_extension:
-            mid = sending.mid.encode()
-            body += bytes((sending.mid_extension << 4 | len(mid) - 1,)) + mid
+        for number, name in ((sending.mid_extension, sending.mid), (sending.rid_extension, self.pattern.rid)):
+            if number and name:
+                body += bytes((number << 4 | len(name) - 1,)) + name.encode()
         body += bytes(-len(body) % 4)
         return _EXTENSION_HEADER.pack(_ONE_BYTE_PROFILE, len(body) // 4) + body

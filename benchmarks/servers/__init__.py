@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from benchmarks.client.generator import Generator
     from benchmarks.client.peer import Peer
-    from benchmarks.client.traffic import Pattern, Source
+    from benchmarks.client.traffic import Pattern, Simulcast, Source
 
 
 class ServerError(Exception):
@@ -29,7 +29,7 @@ class ServerError(Exception):
 class Wishes:
     """How somebody takes part."""
 
-    publishes: tuple[Pattern, ...] = ()
+    publishes: tuple[Pattern | Simulcast, ...] = ()
     """At most one of each kind."""
     pairs: int = 0
     """How many others it can see and hear at a time."""

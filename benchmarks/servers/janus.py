@@ -256,12 +256,11 @@ class JanusMember:
             await self._tell(self._handle, joining)
             return
         peer = self._upstream = self._generator.new_peer()
-        tracks = [(pattern.kind, 1 + index) for index, pattern in enumerate(self._wishes.publishes)]
-        offered = description.offer(peer.local, tracks)
+        offered = description.offer(peer.local, self._wishes.publishes)
         answer = await self._tell(self._handle, {**joining, "request": "joinandconfigure"}, "offer", sdp.write(offered))
         answered = sdp.parse(answer["jsep"]["sdp"])
-        sendings = description.sending(offered, answered)
-        self.sources = [peer.publish(sendings[pattern.kind], pattern) for pattern in self._wishes.publishes]
+        negotiated = description.sendings(self._wishes.publishes, offered, answered)
+        self.sources = [peer.publish(sending, pattern) for sending, pattern in negotiated]
         peer.begin(answered, offered=True)
         await peer.connected()
 

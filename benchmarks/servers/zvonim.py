@@ -45,10 +45,10 @@ def missing() -> str:
 
 
 @asynccontextmanager
-async def start(host: str, command: str = "") -> AsyncIterator[Zvonim]:
-    """Run `zvonim-sfu`."""
+async def start(host: str, command: str = "", **settings: object) -> AsyncIterator[Zvonim]:
+    """Run `zvonim-sfu`, with some settings of its own."""
     async with (
-        running_server(Path(command) if command else COMMAND, media_host=host, **LIFTED) as running,
+        running_server(Path(command) if command else COMMAND, media_host=host, **(LIFTED | settings)) as running,
         aiohttp.ClientSession(connector=everybody()) as http,
     ):
         yield Zvonim(running, http)
@@ -87,6 +87,15 @@ class ZvonimMember:
         self._ws = ws
         self._answer: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._reader = asyncio.create_task(self._read())
+        self.video_slots: dict[str, int] = {}
+        """The SSRC of each of its video slots, by mid."""
+        self.shown: dict[str, str | None] = {}
+        """Whose picture each of them carries, as the server says."""
+        self.quality: dict[str, dict[str, Any]] = {}
+        """What the server last said of the quality of each."""
+        self.user_id = ""
+        self.stops_encodings = True
+        """Whether it encodes no more what the server says that nobody takes."""
 
     @property
     def peers(self) -> Sequence[Peer]:
@@ -96,20 +105,32 @@ class ZvonimMember:
     async def connect(self, user_id: str, wishes: Wishes) -> None:
         """Send `join` and the offer, and wait until media can flow. Raises ServerError."""
         peer = self.receiver
-        tracks = [(pattern.kind, 1 + index) for index, pattern in enumerate(wishes.publishes)]
+        self.user_id = user_id
         receives = ["audio", "video"] * wishes.pairs + ["audio"] * wishes.audio
-        offered = description.offer(peer.local, tracks, receives)
+        offered = description.offer(peer.local, wishes.publishes, receives)
         await self._ws.send_json({"type": "join", "user_id": user_id, "delivery": "slots"})
         await self._ws.send_json({"type": "offer", "to": "all", "sdp": sdp.write(offered)})
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             answered = sdp.parse(await self._answer)
-        sendings = description.sending(offered, answered)
-        self.sources = [peer.publish(sendings[pattern.kind], pattern) for pattern in wishes.publishes]
+        slots = answered.sections[len(wishes.publishes) :]
+        self.video_slots = {section.mid: section.ssrcs[0] for section in slots if section.kind == "video"}
+        negotiated = description.sendings(wishes.publishes, offered, answered)
+        self.sources = [peer.publish(sending, pattern) for sending, pattern in negotiated]
         peer.begin(answered, offered=True)
         await peer.connected()
 
     async def watch(self) -> None:
         """Nothing: the server fills the slots by itself."""
+
+    async def show(self, tiles: Sequence[tuple[int, int]], wanted: Sequence[str]) -> None:
+        """Tell how large the video slots are shown, the first first, and whose cameras are wanted above all."""
+        sizes = zip(self.video_slots, tiles, strict=True)
+        message = {
+            "type": "view",
+            "tiles": [{"mid": mid, "width": width, "height": height} for mid, (width, height) in sizes],
+            "wanted": [{"user_id": user, "track_id": "camera", "pinned": False} for user in wanted],
+        }
+        await self._ws.send_json(message)
 
     async def leave(self) -> None:
         """Leave by the WebSocket."""
@@ -122,9 +143,27 @@ class ZvonimMember:
     async def _read(self) -> None:
         async for frame in self._ws:
             message: dict[str, Any] = json.loads(frame.data)
-            if self._answer.done():
-                continue
-            if message["type"] == "answer":
-                self._answer.set_result(message["sdp"])
+            if message["type"] == "layers-wanted":
+                self._encode(message["tracks"])
+            elif message["type"] == "slots":
+                self.shown |= {change["mid"]: change["user_id"] for change in message["changes"]}
+            elif message["type"] == "slot-quality":
+                self.quality |= {entry["mid"]: entry for entry in message["slots"]}
             elif message["type"] == "error":
-                self._answer.set_exception(ServerError(message["message"]))
+                self._on_error(message["message"])
+            elif message["type"] == "answer" and not self._answer.done():
+                self._answer.set_result(message["sdp"])
+
+    def _encode(self, tracks: Sequence[dict[str, Any]]) -> None:
+        """Send the encodings that somebody takes, and no others, as browsers do when they are told."""
+        if not self.stops_encodings:
+            return
+        wanted = {rid for track in tracks if track["track_id"] == "camera" for rid in track["rids"]}
+        for source in self.sources:
+            if source.pattern.rid and any(track["track_id"] == "camera" for track in tracks):
+                source.is_wanted = source.pattern.rid in wanted
+
+    def _on_error(self, text: str) -> None:
+        if self._answer.done():
+            raise ServerError(text)
+        self._answer.set_exception(ServerError(text))

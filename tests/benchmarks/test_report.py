@@ -62,7 +62,9 @@ def test_limits_are_settings_that_the_server_takes() -> None:
     assert load(flags).settings.limits.participants_per_room == 20
 
 
-@pytest.mark.parametrize("command", ["all", "compare", "run", "people", "capacity", "micro", "report", "schema"])
+@pytest.mark.parametrize(
+    "command", ["all", "compare", "run", "people", "capacity", "large", "micro", "report", "schema"]
+)
 def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         main([command, "--help"])

@@ -11,10 +11,10 @@ from benchmarks.client.traffic import (
     KEYFRAME_INTERVAL_S,
     MICROPHONE,
     MIN_KEYFRAME_GAP_S,
-    STAMP,
     Pattern,
     Sending,
     Source,
+    Stamp,
     camera,
 )
 from zvonim_sfu.rtp.codecs import is_keyframe
@@ -92,11 +92,16 @@ def test_a_keyframe_that_is_asked_for_comes_soon_and_not_too_often() -> None:
     assert keyframes(run.advance(0.1)) == 0
 
 
-def test_each_payload_ends_with_the_time_at_which_it_left() -> None:
+def test_each_payload_ends_with_its_place_and_the_time_at_which_it_left() -> None:
     sent = Run(camera(100, 2)).advance(0.2)
-    stamps = [STAMP.unpack(packet.payload[-STAMP.size :])[0] for packet in sent]
-    assert stamps == sorted(stamps)
-    assert stamps[0] > 1_600_000_000_000_000_000
+    stamps = [Stamp.read(packet.payload) for packet in sent]
+    times = [stamp.sent_ns for stamp in stamps]
+    assert times == sorted(times)
+    assert times[0] > 1_600_000_000_000_000_000
+    assert [stamp.is_last for stamp in stamps] == [packet.marker for packet in sent]
+    places = [(stamp.frame, stamp.place) for stamp in stamps]
+    assert places == sorted(set(places))
+    assert [stamp.frame for stamp in stamps if stamp.is_keyframe] == [0] * KEYFRAME_BURSTS * 2
 
 
 def test_what_a_late_generator_missed_was_never_sent() -> None:
