@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from tests.browser import client, documented
 from tests.browser.senses import Picture, Tab, changed, shows
+from tests.browser.test_statistics import operators
 from tests.support.chromium import chromium, playwright_driver
 from tests.support.eventually import eventually
 from tests.support.firefox import firefox
@@ -62,6 +63,23 @@ async def hear_each_other(*tabs: Tab) -> None:
         await eventually(partial(tab.evaluate, HEARD), enough.__lt__, within=5, what="the other's tone is heard")
 
 
+async def estimates(server: str) -> None:
+    """Wait until the server knows, from what each browser reports, that its link holds what comes through."""
+
+    async def links() -> list[dict[str, Any] | None]:
+        return [person["media"]["transport"]["link"] for person in await operators(server)]
+
+    await eventually(
+        links,
+        lambda found: (
+            len(found) == 2
+            and all(link is not None and link["estimate"] > link["acknowledged_bitrate"] > 0 for link in found)
+        ),
+        within=WITHIN_S,
+        what="both browsers report on transport-wide numbers",
+    )
+
+
 @pytest.mark.asyncio
 async def test_firefox_and_chromium_share_a_call_in_the_real_client(tmp_path: Path) -> None:
     async with chromium_and_firefox(tmp_path, client.SCRIPTS) as (server, bob, fox):
@@ -73,6 +91,7 @@ async def test_firefox_and_chromium_share_a_call_in_the_real_client(tmp_path: Pa
 
         await see_each_other(lambda: picture(fox, BOB), lambda: picture(bob, FOX))
         await hear_each_other(bob, fox)
+        await estimates(server)
         assert (bob.errors, fox.errors) == ([], [])
 
 
@@ -90,3 +109,4 @@ async def test_firefox_and_chromium_need_no_more_than_the_documented_messages(tm
 
         await see_each_other(lambda: picture(fox, bobs_id), lambda: picture(bob, foxs_id))
         await hear_each_other(bob, fox)
+        await estimates(server)
