@@ -1,0 +1,164 @@
+"""Browsers publish one picture in three encodings; a page gets the one that is selected for it."""
+
+from __future__ import annotations
+
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import pytest
+
+from tests.media.calls import Participant, remains
+from tests.support.capture_offers import blank_origin
+from tests.support.chromium import ChromiumTab, chromium, playwright_driver
+from tests.support.eventually import eventually, until
+from tests.support.firefox import firefox
+from tests.support.namespace import ADDRESS, network_namespace
+from zvonim_sfu.media.layer import HIGHEST, Selection
+from zvonim_sfu.media.node import MediaNode
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.firefox import FirefoxTab
+    from zvonim_sfu.media.up_track import UpTrack
+
+Page: TypeAlias = "ChromiumTab | FirefoxTab"
+
+PUBLISH: Final = """async ({ rids }) => {
+  const video = { width: 640, height: 360, frameRate: 15 };
+  window.stream = await navigator.mediaDevices.getUserMedia({ video });
+  window.pc = new RTCPeerConnection();
+  const sendEncodings = rids.map((rid) => ({
+    rid, scaleResolutionDownBy: { q: 4, h: 2, f: 1 }[rid], maxBitrate: { q: 100e3, h: 250e3, f: 600e3 }[rid],
+  }));
+  const [track] = stream.getVideoTracks();
+  window.sender = pc.addTransceiver(track, { direction: "sendonly", sendEncodings }).sender;
+  await pc.setLocalDescription();
+  return pc.localDescription.sdp;
+}"""
+ACCEPT: Final = "(sdp) => pc.setRemoteDescription({ type: 'answer', sdp })"
+ACTIVATE: Final = """async (active) => {
+  const parameters = sender.getParameters();
+  for (const encoding of parameters.encodings) {
+    encoding.active = active.includes(encoding.rid);
+  }
+  await sender.setParameters(parameters);
+}"""
+WATCH: Final = """async (sdp) => {
+  window.pc = new RTCPeerConnection();
+  pc.ontrack = ({ track }) => {
+    const video = document.createElement("video");
+    Object.assign(video, { muted: true, autoplay: true, srcObject: new MediaStream([track]) });
+    document.body.append(video);
+  };
+  await pc.setRemoteDescription({ type: "offer", sdp });
+  await pc.setLocalDescription();
+  return pc.localDescription.sdp;
+}"""
+SEEN: Final = """async () => {
+  const [row] = [...(await pc.getStats()).values()].filter(({ type }) => type === "inbound-rtp");
+  const { frameWidth, framesDecoded, packetsLost, freezeCount, totalFreezesDuration } = row ?? {};
+  return { frameWidth, framesDecoded, packetsLost, freezeCount, totalFreezesDuration };
+}"""
+
+
+class Watcher:
+    """A page that is sent one track."""
+
+    def __init__(self, node: MediaNode, tab: ChromiumTab) -> None:
+        self.tab = tab
+        self.participant = Participant(node, "watcher", tab)
+
+    async def watch(self, track: UpTrack) -> None:
+        """Have the server offer it, and answer."""
+        self.participant.peer.set_tracks([track])
+        offer = await self.participant.next_offer()
+        self.participant.peer.handle_answer(str(await self.tab.evaluate(WATCH, offer)))
+
+    async def seen(self) -> dict[str, Any]:
+        """What the page says of what it decodes."""
+        seen: dict[str, Any] = await self.tab.evaluate(SEEN)
+        return seen
+
+    async def gets(self, selection: Selection | None, width: int, within: float = 10) -> dict[str, Any]:
+        """Select, and wait until pictures of this width are decoded."""
+        self.participant.peer.select({"s0": selection})
+        return await self.sees(width, within)
+
+    async def sees(self, width: int, within: float = 10) -> dict[str, Any]:
+        """Wait until pictures of this width are decoded."""
+        return await eventually(
+            self.seen, lambda seen: seen.get("frameWidth") == width, within=within, what=f"{width} pixels are seen"
+        )
+
+
+@asynccontextmanager
+async def call(publisher: str) -> AsyncIterator[tuple[Participant[Page], Watcher]]:
+    """A publisher, and Chromium to watch it."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(network_namespace())
+        origin = await stack.enter_async_context(blank_origin())
+        playwright = await stack.enter_async_context(playwright_driver())
+        # Chromium sends three encodings of pictures this small only when it is told to.
+        trial = "--force-fieldtrials=WebRTC-LegacySimulcastLayerLimit/Disabled/"
+        browser = await stack.enter_async_context(chromium(playwright, arguments=[trial]))
+        pages: list[Any] = [await browser.new_tab()]
+        if publisher == "firefox":
+            fox = await stack.enter_async_context(firefox())
+            pages.append(await fox.new_tab())
+        else:
+            pages.append(await browser.new_tab())
+        for page in pages:
+            await page.navigate(origin)
+        node = await MediaNode.open([ADDRESS], 0)
+        watcher = Watcher(node, pages[0])
+        sender: Participant[Page] = Participant(node, "publisher", pages[1])
+        try:
+            yield sender, watcher
+        finally:
+            sender.peer.close()
+            watcher.participant.peer.close()
+            await node.close()
+    assert remains(node) == {}
+
+
+async def publish(sender: Participant[Page], rids: str) -> None:
+    """Publish these encodings, and wait until all of them come."""
+    offer = str(await sender.client.evaluate(PUBLISH, {"rids": list(rids)}))
+    await sender.client.evaluate(ACCEPT, sender.peer.handle_offer(offer, {}))
+    await until(lambda: len([layer for layer in sender.up.ordered if layer.is_up and layer.width]) == len(rids), 30)
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("browser", ["chromium", "firefox"])
+async def test_a_page_gets_the_encoding_that_is_selected_for_it(browser: str) -> None:
+    async with call(browser) as (sender, watcher):
+        await publish(sender, "qhf")
+        assert [(layer.rid, layer.width) for layer in sender.up.ordered] == [("q", 160), ("h", 320), ("f", 640)]
+        await watcher.watch(sender.up)
+        await watcher.sees(640)
+        before = await watcher.gets(Selection(0, 0), 160)
+        await watcher.gets(Selection(1, 0), 320)
+        switched = await watcher.gets(HIGHEST, 640)
+        assert switched["totalFreezesDuration"] < 0.5
+        # Nothing is lost when nothing is sent.
+        watcher.participant.peer.select({"s0": None})
+        after = await watcher.gets(Selection(0, 0), 160)
+        assert after["packetsLost"] == 0
+        assert after["framesDecoded"] > before["framesDecoded"]
+
+
+@pytest.mark.asyncio
+async def test_an_encoding_that_its_page_switches_off_is_replaced_and_taken_again() -> None:
+    async with call("chromium") as (sender, watcher):
+        await publish(sender, "qhf")
+        await watcher.watch(sender.up)
+        await watcher.sees(640)
+        await sender.client.evaluate(ACTIVATE, ["q", "h"])
+        await watcher.sees(320)
+        assert [rung.width for rung in sender.up.ladder(sender.up.ordered[0].last_at)] == [160, 320]
+        await sender.client.evaluate(ACTIVATE, ["q"])
+        await watcher.sees(160)
+        await sender.client.evaluate(ACTIVATE, ["q", "h", "f"])
+        seen = await watcher.sees(640, within=20)
+        assert seen["packetsLost"] == 0
