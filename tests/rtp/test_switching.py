@@ -128,6 +128,15 @@ def check(name: str, encoding: str, sent: Sequence[Outgoing]) -> None:
     for out, following in pairwise(pictures):
         if out.packet.timestamp != following.packet.timestamp:
             assert out.packet.marker
+    describe = describer(encoding)
+    ids = [describe(out.packet.payload, None).fields.picture_id for out in pictures]
+    if encoding == "VP8":
+        for (out, following), (before, after) in zip(pairwise(pictures), pairwise(ids), strict=True):
+            is_other = out.packet.timestamp != following.packet.timestamp
+            assert not any(ids) or (after - before) & 0x7FFF == is_other
+    else:  # by them, pictures say what they refer to
+        own = {sent.packet.timestamp: sent.description.fields.picture_id for sent in recorded(name)[1]}
+        assert ids == [own[out.packet.timestamp] for out in pictures]
     expected = {timestamp: whole(name, spatial)[timestamp] for timestamp, spatial in tops.items()}
     assert decode(encoding, [out.packet for out in pictures]) == expected
 

@@ -58,8 +58,7 @@ class Position(NamedTuple):
     number: int
     """The packet's number; if it is left out, that of the next one."""
     picture_shift: int
-    """How many pictures were left out before the packet's own: by so much are picture ids lower, where they are
-    renumbered."""
+    """By how much the packet's picture id is lower than in the stream: so many pictures were left out before."""
 
 
 class Rendition:
@@ -95,7 +94,7 @@ class Rendition:
         self._shift = 0
         "How many were, so far."
         self._picture_shift = 0
-        "How many pictures they were."
+        "How many pictures they were; 0 where pictures keep their ids, as the others."
         # Runs of packets none of which was left out. Of each: which packet of the stream it begins with, and that
         # one's number and picture shift here. It ends where the next one's numbers begin.
         self._starts = array("q")
@@ -135,7 +134,8 @@ class Rendition:
             if sequence > highest + 1:
                 self._begin_run(highest + 1)
             self._shift += 1
-        self._picture_shift += 1
+        if self._renumbers_pictures:
+            self._picture_shift += 1
         self._left_out = True
         self._left_out_timestamp = packet.timestamp
         return None
@@ -144,7 +144,7 @@ class Rendition:
         """Tell where the rendition stands at the newest packet, the first one of a picture."""
         assert self._highest is not None  # there is one
         if self._left_out:
-            return Position(self._highest - self._shift + 1, self._picture_shift - 1)
+            return Position(self._highest - self._shift + 1, max(0, self._picture_shift - 1))
         return Position(self._highest - self._shift, self._picture_shift)
 
     def sequence_of(self, number: int) -> int | None:
@@ -167,7 +167,7 @@ class Rendition:
 
     def _placed(self, packet: RtpPacket, number: int, picture_shift: int, description: Description) -> Placed:
         fields = description.fields
-        if picture_shift and self._renumbers_pictures:
+        if picture_shift:
             at, bits, picture_id, tl0_at, tl0 = fields
             fields = _make(Fields, (at, bits, (picture_id - picture_shift) & (1 << bits) - 1, tl0_at, tl0))
         # A picture ends with the highest layer that is left of it.
