@@ -74,6 +74,8 @@ class Feedback:
         self.link_bitrate: int | None = None
         "What the client says that its link holds (REMB), in bit/s."
         self._ssrc = ssrc
+        self._nothing = ReceiverReport(ssrc)
+        "What a compound begins with that reports on nothing."
         self._node = node
         self._transport = transport
         self._tracks = tracks
@@ -227,12 +229,12 @@ class Feedback:
         )
         if bitrate is not None:
             ssrcs = tuple(layer.ssrc for layer in layers)
-            self._transport.send_rtcp([ReceiverReport(self._ssrc), Remb(self._ssrc, bitrate, ssrcs)])
+            self._transport.send_rtcp([self._nothing, Remb(self._ssrc, bitrate, ssrcs)])
 
     def _send_arrivals(self, now: float) -> None:
         media_ssrc = next((layer.ssrc for layer in self._layers()), 0)
         for packet in self._transport.arrivals.feedback(now, sender_ssrc=self._ssrc, media_ssrc=media_ssrc):
-            self._transport.send_rtcp([ReceiverReport(self._ssrc), packet])
+            self._transport.send_rtcp([self._nothing, packet])
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         """Send the publisher a PLI (RFC 4585 section 6.3.1), or a FIR (RFC 5104 section 4.3.1) where it takes none."""
@@ -240,12 +242,12 @@ class Feedback:
         if not accepts_pli:
             number = self._fir_numbers[ssrc] = (self._fir_numbers.get(ssrc, -1) + 1) % 256
             request = FullIntraRequest(self._ssrc, ((ssrc, number),))
-        self._transport.send_rtcp([ReceiverReport(self._ssrc), request])
+        self._transport.send_rtcp([self._nothing, request])
 
     def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
         """Send the publisher a NACK (RFC 4585 section 6.2.1)."""
-        self._transport.send_rtcp([ReceiverReport(self._ssrc), Nack(self._ssrc, ssrc, tuple(lost))])
+        self._transport.send_rtcp([self._nothing, Nack(self._ssrc, ssrc, tuple(lost))])
 
     def goodbye(self, ssrc: int) -> None:
         """Tell the client that this SSRC ends (RFC 3550 section 6.6)."""
-        self._transport.send_rtcp([ReceiverReport(self._ssrc), Bye((ssrc,))])
+        self._transport.send_rtcp([self._nothing, Bye((ssrc,))])

@@ -119,12 +119,14 @@ class TransportFeedback:
 class ArrivalLog:
     """When the packets of one transport came, until it is told to their sender."""
 
-    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_number")
+    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_number", "_repeats")
 
     def __init__(self) -> None:
         self._extender = SequenceExtender()
-        # By extended number, in the order of arrival.
-        self._arrivals: dict[int, float] = {}
+        # By extended number, in the order of arrival: in 250 us.
+        self._arrivals: dict[int, int] = {}
+        # Whether what was reported is to be reported again: that is not the last of the arrivals.
+        self._repeats = False
         # The first number that the next feedback reports.
         self._next: int | None = None
         # Numbers below it are forgotten.
@@ -146,7 +148,8 @@ class ArrivalLog:
             if self._floor is not None and sequence < self._floor:
                 return
             self._next = sequence
-        arrivals[sequence] = now
+            self._repeats = True
+        arrivals[sequence] = round(now * TICKS_PER_S)
         if len(arrivals) > MAX_ARRIVALS:
             self._forget(list(arrivals)[: MAX_ARRIVALS // 2])
 
@@ -161,7 +164,7 @@ class ArrivalLog:
         first = self._next
         if first is None:
             return []
-        numbers = sorted(number for number in self._arrivals if number >= first)
+        numbers = self._numbers(first)
         packets = []
         at = 0
         while at < len(numbers):
@@ -180,14 +183,27 @@ class ArrivalLog:
         self._forget_old(now)
         return packets
 
+    def _numbers(self, first: int) -> list[int]:
+        """Return what has come from `first` on, in order."""
+        if self._repeats:
+            self._repeats = False
+            return sorted(number for number in self._arrivals if number >= first)
+        numbers = []
+        for number in reversed(self._arrivals):
+            if number < first:
+                break
+            numbers.append(number)
+        numbers.sort()
+        return numbers
+
     def _collect(self, numbers: list[int], at: int, first: int) -> tuple[tuple[tuple[int, int], ...], int]:
         """Return as many arrivals, from `numbers[at]` on, as fit into one feedback, and its reference time."""
-        time = round(self._arrivals[numbers[at]] * TICKS_PER_S)
-        reference_time = time // TICKS_PER_REFERENCE
+        arrivals = self._arrivals
+        reference_time = arrivals[numbers[at]] // TICKS_PER_REFERENCE
         last = reference_time * TICKS_PER_REFERENCE
         received: list[tuple[int, int]] = []
         for number in numbers[at : at + MAX_REPORTED]:
-            time = round(self._arrivals[number] * TICKS_PER_S)
+            time = arrivals[number]
             if number - first >= MAX_SPAN or not -0x8000 <= time - last <= 0x7FFF:
                 break
             received.append((number - first, time - last))
@@ -197,8 +213,9 @@ class ArrivalLog:
     def _forget_old(self, now: float) -> None:
         """Let go of what was reported and is out of the window in which a late packet is reported."""
         old = []
+        since = (now - WINDOW_S) * TICKS_PER_S
         for number, arrival in self._arrivals.items():
-            if now - arrival <= WINDOW_S:
+            if arrival >= since:
                 break
             old.append(number)
         self._forget(old)
