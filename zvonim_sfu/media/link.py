@@ -98,7 +98,9 @@ class Link:
         self._told: Estimator | Recorder | None = None
         "It, or who stands before it and writes down its calls."
         self._pacer: Pacer[Packet] = Pacer(estimate_bps=math.inf)
+        # As the gate of the egress.
         self.bucket: array[float] = self._pacer.bucket
+        self.admit = self._pacer.admit
         self._sent = BitrateMeter()
         self._measure_at = -math.inf
         self._is_heard = False
@@ -136,6 +138,7 @@ class Link:
     def _end_estimate(self) -> None:
         self._estimator = self._told = None
         self._is_heard = self._is_deaf = False
+        self._deaf_at = None
         if self._trace is not None:
             self._trace.close()
             self._trace = None
@@ -185,12 +188,6 @@ class Link:
         if bps is None or told_bps is None or abs(bps - told_bps) > TELL_CHANGE * told_bps:
             self._told_bps, self._told_at = bps, now
             self._owner.on_estimate(now)
-
-    # The gate of the egress
-
-    def admit(self, size: int, now: float, priority: Priority) -> bool:
-        """Count a packet as sent now; False if it is to be held."""
-        return self._pacer.admit(size, now, priority)
 
     def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
         """Take a packet that has to wait; False if too much waits."""

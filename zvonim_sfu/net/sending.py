@@ -38,6 +38,7 @@ BATCH_MAX_PACKETS: Final = 1024
 
 # Instead of a priority: goes past the gate, which has counted the packet itself.
 UNPACED: Final = -1
+_PRIORITIES: Final = tuple(Priority)
 
 _pack_header: Final = Struct("!BBHII").pack
 
@@ -161,21 +162,29 @@ class Batch:
         """Protect and send all, in order for each egress; what cannot be sent is counted in its `Egress.drops`."""
         packets, self._packets = self._packets, []
         now = time.monotonic()
-        held: list[tuple[Egress, Gate, Packet, Priority]] = []
+        held: list[tuple[Egress, Gate, Packet, int, Priority]] = []
         for egress, packet, priority in packets:
-            drop = _fault(egress, packet)
-            if drop is None:
-                gate = egress.gate if priority != UNPACED else None
-                if gate is not None and not gate.admit(_size(packet), now, Priority(priority)):
-                    # What follows in this flush must not overtake it.
-                    gate.bucket[SHUT] = 1
-                    held.append((egress, gate, packet, Priority(priority)))
-                    continue
-                drop = _send(egress, packet, now)
+            header, tail, _ = packet
+            size = len(header) + len(tail)
+            session, path, gate = egress.session, egress.path, egress.gate
+            drop: DropReason | None
+            if session is None:
+                drop = DropReason.NO_SESSION
+            elif path is None:
+                drop = DropReason.NO_PATH
+            elif size > MAX_RTP_BYTES:
+                drop = DropReason.TOO_LONG
+            elif gate is not None and priority != UNPACED and not gate.admit(size, now, _PRIORITIES[priority]):
+                # What follows in this flush must not overtake it.
+                gate.bucket[SHUT] = 1
+                held.append((egress, gate, packet, size, _PRIORITIES[priority]))
+                continue
+            else:
+                drop = _send(egress, session, path, packet, now)
             if drop is not None:
                 egress.drops[drop] += 1
-        for egress, gate, packet, kind in held:
-            if not gate.hold(packet, _size(packet), kind):
+        for egress, gate, packet, size, kind in held:
+            if not gate.hold(packet, size, kind):
                 egress.drops[DropReason.PACER_FULL] += 1
 
 
@@ -272,34 +281,19 @@ def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Ta
     return Tail(first_byte, bytes(own), number_at, frame_number_at)
 
 
-def _size(packet: Packet) -> int:
-    return len(packet.header) + len(packet.tail)
-
-
-def _fault(egress: Egress, packet: Packet) -> DropReason | None:
-    """Return why a packet cannot even be tried."""
-    if egress.session is None:
-        return DropReason.NO_SESSION
-    if egress.path is None:
-        return DropReason.NO_PATH
-    return DropReason.TOO_LONG if _size(packet) > MAX_RTP_BYTES else None
-
-
-def _send(egress: Egress, packet: Packet, now: float) -> DropReason | None:
-    assert egress.session is not None  # see _fault
-    assert egress.path is not None
+def _send(egress: Egress, session: Session, path: Path, packet: Packet, now: float) -> DropReason | None:
     header, tail, number_at = packet
     history = egress.history if 0 <= number_at <= len(tail) - 2 else None
-    data = header + tail
-    if history is not None:
-        at = len(header) + number_at
-        data = b"".join((data[:at], (history.next_number & 0xFFFF).to_bytes(2), data[at + 2 :]))
-    protected = protect_rtp(egress.session, data)
+    if history is None:
+        protected = protect_rtp(session, header + tail)
+    else:
+        number = (history.next_number & 0xFFFF).to_bytes(2)
+        protected = protect_rtp(session, b"".join((header, tail[:number_at], number, tail[number_at + 2 :])))
     if protected is None:
         return DropReason.PROTECT_FAILED
     if history is not None:
         history.add(len(protected), now)
-    drop = send(egress.path, protected)
+    drop = send(path, protected)
     if drop is None:
         egress.packets_sent += 1
         egress.bytes_sent += len(protected)
