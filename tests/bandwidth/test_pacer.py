@@ -97,7 +97,7 @@ def test_what_waits_is_bounded() -> None:
 def test_a_probe_goes_out_at_its_rate_media_first() -> None:
     pacer: Pacer[int] = Pacer(estimate_bps=MBPS)
     pacer.enqueue(1, PACKET)
-    probe = Probe.at(4 * MBPS)
+    probe = Probe.at(4 * MBPS, MBPS)
     pacer.begin_probe(probe, 10.0)
     assert not pacer.admit(PACKET, 10.0)
     sizes: list[tuple[float, int]] = []
@@ -133,7 +133,7 @@ def test_every_packet_leaves_once(steps: list[tuple[float, Priority, int, float,
         now += elapsed  # clocks that step back change nothing
         pacer.set_estimate(estimate_bps)
         if probe:
-            pacer.begin_probe(Probe.at(estimate_bps), now)
+            pacer.begin_probe(Probe.at(estimate_bps, estimate_bps / 2), now)
         if not pacer.admit(size, now, priority) and pacer.enqueue(index, size, priority):
             taken.append(index)
         released += pacer.release(now).items

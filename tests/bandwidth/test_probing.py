@@ -5,6 +5,7 @@ import pytest
 from zvonim_sfu.bandwidth.probing import (
     CALM_S,
     DURATION_S,
+    MAX_DURATION_S,
     MAX_INTERVAL_S,
     MAX_PACKETS,
     MIN_BYTES,
@@ -39,8 +40,14 @@ def cluster(*, count: int = 10, interval_s: float = 0.005, arrival_s: float = 0.
 
 
 def test_a_probe_is_short_but_of_enough_packets() -> None:
-    assert Probe.at(4 * MBPS).size == 4 * MBPS * DURATION_S / 8
-    assert Probe.at(0.1 * MBPS).size == MIN_BYTES
+    assert Probe.at(4 * MBPS, 2 * MBPS).size == 4 * MBPS * DURATION_S / 8
+    assert Probe.at(0.1 * MBPS, 0.05 * MBPS).size == MIN_BYTES
+
+
+def test_a_probe_little_above_the_estimate_is_longer() -> None:
+    assert Probe.at(1.5 * MBPS, MBPS).duration_s == pytest.approx(2 * DURATION_S)
+    assert Probe.at(1.1 * MBPS, MBPS).duration_s == pytest.approx(MAX_DURATION_S)
+    assert Probe.at(9 * MBPS, MBPS).duration_s == pytest.approx(DURATION_S)
 
 
 @pytest.mark.parametrize(

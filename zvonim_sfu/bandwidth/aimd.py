@@ -15,8 +15,9 @@ RISE_PER_S: Final = 1.08
 # The round trip is one for all, so that whoever has the longer way does not end up with less.
 RESPONSE_S: Final = 0.08
 PACKET_BITS: Final = 1200 * 8
-# ... but not so much of a thin stream.
+# ... but no more than such a part of a thin stream, except that the thinnest catch up with others on their link.
 MAX_RISE_PER_S: Final = 0.12
+MIN_RISE_BPS: Final = 24_000
 # What was never sent was never tested (section 5.5); the constant lets the thinnest streams begin.
 MAX_HEADROOM: Final = 1.5
 HEADROOM_BPS: Final = 10_000
@@ -32,8 +33,8 @@ STANDING_FOR_S: Final = 0.5
 CONTENDED_BACKOFF: Final = 0.7
 # A round trip with a queue in it; a shorter one is not.
 MIN_CONTENDED_S: Final = 0.2
-# A queue takes a round trip to show that it drains: not reduced again before.
-MIN_PAUSE_S: Final = 0.01
+# A queue takes a round trip, in which it waits itself, and some frames to show that it drains: not reduced again before.
+DETECTION_S: Final = 0.1
 MAX_PAUSE_S: Final = 0.6
 
 
@@ -131,7 +132,7 @@ class RateControl:
             usage: that verdict.
             acknowledged_bps: what comes through.
             wait_s: how long the packets of now wait at least, in seconds.
-            round_trip_s: smoothed, in seconds.
+            round_trip_s: how long it takes now until feedback tells what has become of a packet, in seconds.
             now: seconds, monotonic.
         """
         if self._changed_at is None:
@@ -140,7 +141,7 @@ class RateControl:
             self._standing_since = None
         elif self._standing_since is None:
             self._standing_since = now
-        pause_s = min(max(round_trip_s + 0.1, MIN_PAUSE_S), MAX_PAUSE_S)
+        pause_s = min(round_trip_s + DETECTION_S, MAX_PAUSE_S)
         if usage is Usage.OVERUSE:
             if now - self._changed_at >= pause_s or not self._is_draining or acknowledged_bps < self.bps / 2:
                 self._reduce(acknowledged_bps, wait_s, now)
@@ -228,4 +229,4 @@ class RateControl:
 
     def _rise_near_capacity(self) -> float:
         """Return by how much to rise, in bit/s for each second: by a packet for each response time."""
-        return min(PACKET_BITS / (2 * RESPONSE_S), MAX_RISE_PER_S * self.bps)
+        return min(PACKET_BITS / (2 * RESPONSE_S), max(MAX_RISE_PER_S * self.bps, MIN_RISE_BPS))

@@ -14,13 +14,13 @@ from typing import Final
 # A queue in which something waits less is empty.
 EMPTY_S: Final = 0.05
 # A queue of ours is gone within it after a reduction, at the latest.
-PATIENCE_S: Final = 2.0
+PATIENCE_S: Final = 3.0
 # Such a flow empties the queue itself for a moment, when it has lost packets; it has gone if the queue stays so.
 GONE_S: Final = 2.0
 # It is asked again whether the queue is somebody else's after so long: two of our kind could take each other for it.
 LASTS_S: Final = 45.0
 # What is sent is to have fallen by so much, against what the link carried when the queue was first seen.
-REDUCED: Final = 0.7
+REDUCED: Final = 0.6
 # A way that has become longer makes packets late too, but all alike.
 STEADY_S: Final = 0.01
 STEADY_FOR_S: Final = 2.0

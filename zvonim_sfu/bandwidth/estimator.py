@@ -266,7 +266,7 @@ class Estimator:
             usage,
             acknowledged_bps,
             wait_s=self._queueing.wait_s,
-            round_trip_s=self._round_trip.smoothed_s,
+            round_trip_s=self._round_trip.shortest_s + self._queueing.wait_s,
             now=now,
         )
         if is_full:

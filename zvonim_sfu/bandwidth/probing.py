@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from zvonim_sfu.bandwidth.reports import Report
 
-# Long enough that a few ms of jitter do not matter, short enough that the queue of one that is too high is gone soon.
+# Long enough that some ms of jitter do not matter, short enough that the queue of one that is too high is gone soon: one
+# little above the estimate is long, for its queue is short if the estimate is all that the link holds.
 DURATION_S: Final = 0.05
+MAX_DURATION_S: Final = 0.15
 # Fewer bytes would measure the link's grain. More would hold up a thin link: these take a tenth of a second of
 # 150 kbit/s, and sound waits behind them.
 MIN_BYTES: Final = 1800
@@ -74,9 +76,11 @@ class Probe:
         return self.size * 8 / self.bps
 
     @classmethod
-    def at(cls, bps: float) -> Probe:
+    def at(cls, bps: float, estimate_bps: float) -> Probe:
         """Return the probe of a rate."""
-        return cls(bps, max(round(bps * DURATION_S / 8), MIN_BYTES))
+        excess = max(bps / estimate_bps - 1, DURATION_S / MAX_DURATION_S)
+        duration_s = max(DURATION_S / excess, DURATION_S)
+        return cls(bps, max(round(bps * duration_s / 8), MIN_BYTES))
 
 
 class ProbeCluster:
@@ -200,7 +204,7 @@ class ProbeControl:
         is_idle = is_application_limited and now - self._raised_at >= SETTLED_S
         self._began_at = now if is_idle else math.inf
         self._next_at = now + self._interval_s
-        probe = Probe.at(bps)
+        probe = Probe.at(bps, estimate_bps)
         self._waiting_until = now + probe.duration_s + RESULT_TIMEOUT_S
         self._cluster = ProbeCluster(number)
         return probe
