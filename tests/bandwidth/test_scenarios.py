@@ -161,8 +161,8 @@ def test_a_link_far_from_full_is_hardly_probed_and_hardly_paced() -> None:
     """Of 1800 frames, those that are keyframes are smoothed; the two probes need the timer too."""
     flow = scenarios.layers((0, 20 * MBPS)).flows[0]
     assert flow.probes <= 2
-    assert flow.padding_bytes < 30_000
-    assert flow.releases <= 120
+    assert flow.padding_bytes < 40_000
+    assert flow.releases <= 180
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

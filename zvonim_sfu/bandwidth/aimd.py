@@ -33,7 +33,7 @@ STANDING_FOR_S: Final = 0.5
 CONTENDED_BACKOFF: Final = 0.7
 # A round trip with a queue in it; a shorter one is not.
 MIN_CONTENDED_S: Final = 0.2
-# A queue takes a round trip, in which it waits itself, and some frames to show that it drains: not reduced again before.
+# A queue takes a round trip, itself included, and some frames to show that it drains: not reduced again before.
 DETECTION_S: Final = 0.1
 MAX_PAUSE_S: Final = 0.6
 

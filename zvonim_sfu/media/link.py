@@ -172,7 +172,7 @@ class Link:
             self._measure_at = now + MEASURE_S
             self._sent.update(self._egress.bytes_sent, now)
         self._pacer.set_estimate(max(self._estimator.estimate_bps, self._sent.bitrate))
-        if self._owner.wanted_bps > self._estimator.estimate_bps and not self._is_probing:
+        if not self._is_probing:
             probe = self._told.next_probe(now, self._owner.wanted_bps)
             if probe is not None:
                 self._is_probing = True

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 PACKET_BYTES: Final = 1100
 TIMER_S: Final = 0.1
+MEASURE_S: Final = 0.25
 AUDIO_BYTES: Final = 110
 AUDIO_INTERVAL_S: Final = 0.02
 # Of a feedback on the way back, with all headers below it; and for each packet that it tells of.
@@ -75,6 +76,10 @@ class MediaFlow:
         self._told = recorder or self.estimator
         self._pacer: Pacer[int] = Pacer(estimate_bps=self.estimator.estimate_bps)
         self._release_at: float | None = None
+        # What was sent since when, and at which rate before.
+        self._sent_bytes = 0
+        self._measured_at = start_s
+        self._sent_bps = 0.0
         self._is_probing = False
         # Of what came or will come: when, and how many bytes of media; in order of numbers, and what feedback has told.
         self._arrivals: list[float] = []
@@ -187,6 +192,7 @@ class MediaFlow:
     def _send(self, size: int, *, is_padding: bool = False) -> None:
         now = self._clock.now
         number = self.estimator.history.add(size, now)
+        self._sent_bytes += size
         arrival = self._link.send(size, now)
         if arrival is not None:
             self._arrivals.append(arrival + self._extra_delay_s)
@@ -238,7 +244,11 @@ class MediaFlow:
         estimate_bps = self.estimator.estimate_bps
         if not self.estimates or self.estimates[-1][1] != estimate_bps:
             self.estimates.append((now, estimate_bps))
-            self._pacer.set_estimate(estimate_bps)
+        if now - self._measured_at >= MEASURE_S:
+            self._sent_bps = self._sent_bytes * 8 / (now - self._measured_at)
+            self._sent_bytes, self._measured_at = 0, now
+        # As media.link has it: bursts are spread, but the pacer holds nothing back that goes on.
+        self._pacer.set_estimate(max(estimate_bps, self._sent_bps))
         if self._is_probing:
             return
         wanted_bps = 0.0 if self.source is None or self._is_paused(now) else self.source.wanted_bps
