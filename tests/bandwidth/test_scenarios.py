@@ -12,8 +12,6 @@ from tests.support.links.scenarios import KBPS, MBPS
 
 UTILISATION = 0.8
 QUEUE_MS = 100.0
-# Flows that take from each other and give way make longer queues.
-SHARED_QUEUE_MS = 150.0
 RECOVERY_S = 10.0
 
 
@@ -104,7 +102,7 @@ def test_three_equal_flows_share_a_link() -> None:
     """RFC 8867, section 5.4."""
     run = scenarios.competing(3, 3.5 * MBPS)
     rates = run.rates(50, 120)
-    assert max(rates) / min(rates) < 2.5
+    assert max(rates) / min(rates) < 2
     assert run.utilisation(50, 120) > UTILISATION
     assert run.queue_ms(50, 120) < QUEUE_MS
 
@@ -113,17 +111,16 @@ def test_round_trips_of_20_to_300_ms_share_a_link() -> None:
     """RFC 8867, section 5.5."""
     run = scenarios.round_trip_fairness()
     rates = run.rates(50, 300)
-    assert max(rates) / min(rates) < 8  # the longer the way, the later it is seen that there is room
-    assert min(rates) > 150 * KBPS
+    assert max(rates) / min(rates) < 2
     assert run.utilisation(50, 300) > UTILISATION
     assert run.queue_ms(50, 300) < QUEUE_MS
 
 
 @pytest.mark.parametrize("queue_s", [0.3, 1.0])
 def test_a_long_tcp_does_not_starve_a_call(queue_s: float) -> None:
-    """RFC 8867, section 5.6: whoever fills the queue gets most of the link, but not all of it."""
+    """RFC 8867, section 5.6: whoever fills the queue gets more of the link, but not all of it."""
     run = scenarios.long_tcp(queue_s=queue_s)
-    assert run.rates(15, 120)[0] > 150 * KBPS
+    assert run.rates(15, 120)[0] > (0.2 if queue_s < 1 else 0.15) * 2 * MBPS
 
 
 def test_what_a_tcp_has_left_is_used_again() -> None:
@@ -134,7 +131,7 @@ def test_what_a_tcp_has_left_is_used_again() -> None:
 def test_short_tcp_transfers_leave_room() -> None:
     """RFC 8867, section 5.7."""
     run = scenarios.short_tcp()
-    assert min(run.rates(10, 300)) > 300 * KBPS
+    assert min(run.rates(10, 300)) > 0.15 * 2 * MBPS
 
 
 def test_a_pause_leaves_the_link_to_others_and_ends_at_once() -> None:
@@ -142,8 +139,9 @@ def test_a_pause_leaves_the_link_to_others_and_ends_at_once() -> None:
     run = scenarios.pause_and_resume()
     assert run.utilisation(45, 60) > UTILISATION
     assert run.converged_s(0.5 * 3.5 * MBPS / 3, 60) < 2
+    assert run.queue_ms(65, 120) < QUEUE_MS
     rates = run.rates(65, 120)
-    assert max(rates) / min(rates) < 4
+    assert max(rates) / min(rates) < 2
 
 
 @pytest.mark.parametrize(
@@ -155,6 +153,22 @@ def test_a_layer_that_fits_is_forwarded_and_stays(bps: float, layer_bps: float) 
     assert run.rates(10, 60)[0] > 0.97 * layer_bps
     assert run.switches(0) <= 4
     assert run.queue_ms(10, 60) < QUEUE_MS
+
+
+@pytest.mark.parametrize("link", [{}, {"jitter_s": 0.03}, {"loss": 0.02}, {"delay_s": 0.02}, {"queue_s": 1.0}])
+def test_layers_follow_a_link_down_at_once_and_up_soon(link: dict[str, float]) -> None:
+    """1.5 Mbit/s, 400 kbit/s, 150 kbit/s and back: no layer is too high for long, and none is missed for long.
+
+    With 150 kbit/s there is sound alone, and it does not wait.
+    """
+    run = scenarios.down_and_up(**link)
+    before = -1
+    for at, _, layer in scenarios.DOWN_AND_UP:
+        end = at + 30
+        assert run.wrong_layer_s(layer, at, end) < (2 if layer < before else RECOVERY_S)
+        assert run.sound_ms(at + 2, end) < 60
+        before = layer
+    assert run.switches(0) <= 2 * len(scenarios.DOWN_AND_UP)
 
 
 def test_a_link_far_from_full_is_hardly_probed_and_hardly_paced() -> None:

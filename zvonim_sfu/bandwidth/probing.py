@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from zvonim_sfu.bandwidth.reports import Report
 
-# Long enough that some ms of jitter do not matter, short enough that the queue of one that is too high is gone soon. One
-# that is little above the estimate is longer, for its queue is short even if the link holds no more.
+# Long enough that some ms of jitter do not matter, short enough that the queue of one that is too high is gone soon.
+# One that is little above the estimate is longer, for its queue is short even if the link holds no more.
 DURATION_S: Final = 0.05
 MAX_DURATION_S: Final = 0.15
 # Fewer bytes would measure the link's grain. More would hold up a thin link: these take a tenth of a second of

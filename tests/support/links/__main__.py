@@ -52,7 +52,11 @@ SCENARIOS: list[tuple[str, Callable[[], Run], Spans]] = [
         (f"layers, {bps / MBPS:g} Mbit/s", lambda bps=bps: scenarios.layers((0, bps)), [(10.0, 60.0)])
         for bps in (300 * KBPS, 700 * KBPS, 1 * MBPS, 2 * MBPS, 20 * MBPS)
     ),
-    ("layers, down and up", scenarios.down_and_up, [(10, 30), (32, 60), (62, 90), (92, 120), (122, 130), (130, 150)]),
+    (
+        "layers, down and up",
+        scenarios.down_and_up,
+        [(at + 2, at + 30) for at, _, _ in scenarios.DOWN_AND_UP],
+    ),
 ]
 
 

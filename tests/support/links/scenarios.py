@@ -7,6 +7,7 @@ queue of 300 ms); jitter is evenly distributed up to its 30 ms where a case has 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from random import Random
 from typing import Final
 
@@ -52,6 +53,15 @@ class Run:
         source = self.flows[0].source
         assert isinstance(source, Layered)
         return sum(at >= START_S + after for at, _ in source.switches)
+
+    def wrong_layer_s(self, layer: int, start: float, end: float) -> float:
+        """Return for how much of a span of time the first flow's layer was not that one, in seconds."""
+        source = self.flows[0].source
+        assert isinstance(source, Layered)
+        times = [start, *(at - START_S for at, _ in source.switches if start < at - START_S < end), end]
+        before = [index for at, index in source.switches if at - START_S <= start]
+        layers = [before[-1] if before else -1, *(i for at, i in source.switches if start < at - START_S < end)]
+        return sum(b - a for (a, b), index in zip(pairwise(times), layers, strict=True) if index != layer)
 
     def converged_s(self, bps: float, after: float, flow: int = 0) -> float:
         """Return how long after a moment a flow received that much over a second, in seconds."""
@@ -200,9 +210,21 @@ def layers(*capacity: tuple[float, float], seconds: float = 60, **link: float) -
     return _run(clock, Run(bottleneck, [MediaFlow(clock, bottleneck, source, start_s=START_S, audio=True)]), seconds)
 
 
-def down_and_up() -> Run:
-    """The same on a link that shrinks in steps to what holds little more than sound, and is as before then."""
-    return layers((0, 3 * MBPS), (30, 1.5 * MBPS), (60, 400 * KBPS), (90, 150 * KBPS), (120, 3 * MBPS), seconds=150)
+# When the link changes, what it holds from then on, and which layer fits beside the sound, -1 for none.
+DOWN_AND_UP: Final = [
+    (0, 3 * MBPS, 2),
+    (30, 1.5 * MBPS, 1),
+    (60, 400 * KBPS, 0),
+    (90, 150 * KBPS, -1),
+    (120, 400 * KBPS, 0),
+    (150, 1.5 * MBPS, 1),
+    (180, 3 * MBPS, 2),
+]
+
+
+def down_and_up(**link: float) -> Run:
+    """The same on a link that shrinks in steps until it holds little more than sound, and comes back likewise."""
+    return layers(*((at, bps) for at, bps, _ in DOWN_AND_UP), seconds=210, **link)
 
 
 def broken_way_back() -> Run:
