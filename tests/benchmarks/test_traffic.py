@@ -17,8 +17,8 @@ from benchmarks.client.traffic import (
     Stamp,
     camera,
 )
-from zvonim_sfu.rtp.codecs import is_keyframe
 from zvonim_sfu.rtp.packet import RtpPacket
+from zvonim_sfu.rtp.vp8 import describe
 
 SENDING = Sending("0", 7, 96, mid_extension=4, arrival_extension=3, level_extension=1)
 STEP_S = 0.002
@@ -47,7 +47,7 @@ class Run:
 
 
 def keyframes(packets: list[RtpPacket]) -> int:
-    return sum(is_keyframe("VP8", packet.payload) for packet in packets)
+    return sum(describe(packet.payload).keyframe for packet in packets)
 
 
 @pytest.mark.parametrize("pattern", [MICROPHONE, camera(250, 3), camera(600, 6)])

@@ -4,9 +4,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zvonim_sfu.rtp.codecs import describer, is_keyframe
+from zvonim_sfu.rtp.codecs import describer
 from zvonim_sfu.rtp.description import PLAIN
 from zvonim_sfu.rtp.h264 import MAX_AGGREGATED_UNITS
+
+
+def is_keyframe(encoding: str, payload: bytes) -> bool:
+    return describer(encoding)(payload, None).keyframe
+
 
 ENCODINGS = ["VP8", "VP9", "H264", "AV1"]
 

@@ -55,11 +55,6 @@ def describer(encoding: str) -> Describe:
     return describe
 
 
-def is_keyframe(encoding: str, payload: bytes) -> bool:
-    """Tell whether this is the first packet of a key frame, from which a decoder can start."""
-    return describer(encoding)(payload, None).keyframe
-
-
 def _merged(description: Description, told: Description) -> Description:
     """Return what a payload says of a packet with what its dependency descriptor has told."""
     _, _, _, _, keyframe, _, fields, structure = description

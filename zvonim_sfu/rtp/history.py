@@ -67,7 +67,7 @@ class PacketHistory:
             sequence: its extended number.
             packet: as it came in.
             now: seconds, monotonic.
-            keyframe: whether a keyframe begins with it, as `rtp.codecs.is_keyframe` says; several packets of one
+            keyframe: whether a keyframe begins with it, as its description says; several packets of one
                 keyframe may.
         """
         highest = self._highest
