@@ -1,10 +1,12 @@
 """What forwarding costs: CPU time of the server's packet path for each packet that leaves.
 
     python benchmarks/forwarding.py [--kernel compiled] [--receivers 1 10 30] [--bursts 1 3 6] [--packets 60000]
+                                    [--numbers]
 
 A publisher's SRTP packets (1100 bytes of payload, in bursts as a camera sends them) go through the real path: from the
 datagrams that wait at the media port, by its receive call, to those that leave for a socket of this machine, which
 drops them. History, NACK, statistics and transport-wide feedback are on; handshakes and the other RTCP are left out.
+With `--numbers` the receivers' packets are numbered transport-wide too, and pass a pacer whose link is far from full.
 The figures are CPU time of this thread, so that other load changes them little; they are for comparing two states of
 this code or its two kernels, not two servers.
 """
@@ -23,6 +25,8 @@ from typing import TYPE_CHECKING, Final
 import structlog
 from pylibsrtp import Policy, Session
 
+from zvonim_sfu.bandwidth.history import SendHistory
+from zvonim_sfu.bandwidth.pacer import Pacer
 from zvonim_sfu.media.down_track import DownTrack
 from zvonim_sfu.media.node import MediaNode
 from zvonim_sfu.media.publisher_clock import PublisherClock
@@ -37,7 +41,9 @@ from zvonim_sfu.net.path import Path
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from zvonim_sfu.bandwidth.pacer import Priority
     from zvonim_sfu.net.kernel import Kernel
+    from zvonim_sfu.net.sending import Packet
 
 PAYLOAD_BYTES: Final = 1100
 ARRIVALS: Final = 3
@@ -49,6 +55,7 @@ KEYFRAME_EVERY: Final = 600
 PROFILE: Final = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
 ROUNDS: Final = 5
 FEEDBACK_EVERY: Final = 100
+FREE_BPS: Final = 10_000_000_000
 
 
 class Nobody:
@@ -67,6 +74,13 @@ class Nobody:
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None: ...
     def request_packets(self, ssrc: int, lost: Sequence[int]) -> None: ...
     def wake(self, at: float) -> None: ...
+
+
+class FreeLink(Pacer["Packet"]):
+    """A gate that nothing has to wait at."""
+
+    def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
+        raise AssertionError("a packet had to wait")
 
 
 def session(key: bytes, direction: int) -> Session:
@@ -94,7 +108,7 @@ def published(count: int, burst: int, key: bytes) -> list[bytes]:
 class Scene:
     """A publisher, its subscribers, and their sockets."""
 
-    def __init__(self, node: MediaNode, receivers: int) -> None:
+    def __init__(self, node: MediaNode, receivers: int, *, numbers: bool = False) -> None:
         kernel, nobody = node.udp.kernel, Nobody()
         self.node = node
         self.transport = Transport(node, nobody, log=structlog.get_logger())
@@ -123,7 +137,10 @@ class Scene:
             self.egresses.append(egress)
             sender = kernel.Sender(egress, node.new_ssrc())
             down_track = DownTrack("video", sender, batch=node.udp.batch, listener=nobody)
-            down_track.configure([VP8], {})
+            down_track.configure([VP8], {}, transport_wide=ARRIVALS if numbers else 0)
+            if numbers:
+                egress.history = SendHistory()
+                egress.gate = FreeLink(estimate_bps=FREE_BPS)
             down_track.attach(up_track, 0.0)
 
     def run(self, packets: int, burst: int) -> float:
@@ -150,10 +167,12 @@ class Scene:
         self.sink.close()
 
 
-async def microseconds_per_packet(kernel: Kernel, receivers: int, burst: int, packets: int) -> float:
+async def microseconds_per_packet(
+    kernel: Kernel, receivers: int, burst: int, packets: int, *, numbers: bool = False
+) -> float:
     """Run one shape; returns CPU microseconds for each packet that left."""
     node = await MediaNode.open(["127.0.0.1"], 0, kernel=kernel)
-    scene = Scene(node, receivers)
+    scene = Scene(node, receivers, numbers=numbers)
     spent = scene.run(packets, burst)
     sent = sum(egress.packets_sent for egress in scene.egresses)
     assert sent == packets * receivers, "packets were dropped"
@@ -169,6 +188,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--receivers", type=int, nargs="+", default=[1, 10, 30])
     parser.add_argument("--bursts", type=int, nargs="+", default=[1, 3, 6], help="packets of a frame, 32 at most")
     parser.add_argument("--packets", type=int, default=30_000, help="packets that leave in each round, at least 600 in")
+    parser.add_argument("--numbers", action="store_true", help="number packets for receivers, and pace them")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     print(f"CPU us per forwarded packet, median of {ROUNDS} (worst), by packets in a burst")
@@ -180,7 +200,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for burst in options.bursts:
                 packets = max(KEYFRAME_EVERY, options.packets // receivers) // burst * burst
                 rounds = [
-                    asyncio.run(microseconds_per_packet(kernel, receivers, burst, packets)) for _ in range(ROUNDS)
+                    asyncio.run(microseconds_per_packet(kernel, receivers, burst, packets, numbers=options.numbers))
+                    for _ in range(ROUNDS)
                 ]
                 cells += f"{f'{statistics.median(rounds):.2f} ({max(rounds):.2f})':>16}"
             print(f"{name:10}{receivers:9}{cells}", flush=True)

@@ -221,3 +221,14 @@ async def test_adev_finds_the_application(monkeypatch: pytest.MonkeyPatch, tmp_p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(dev, "configure_logs", lambda *_: None)
     assert REGISTRY not in dev.app_factory()
+
+
+async def test_traces_are_kept_where_the_setting_says(tmp_path: Path) -> None:
+    settings = Settings(media_host=("127.0.0.1",), media_port=0, trace_dir=tmp_path / "traces")
+    async with running(settings) as client:
+        trace = client.app[NODE].open_trace("x")
+        assert trace is not None
+        trace.close()
+    assert len(list((tmp_path / "traces").iterdir())) == 1
+    async with running() as client:
+        assert client.app[NODE].open_trace("x") is None

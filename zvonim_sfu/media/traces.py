@@ -57,8 +57,11 @@ class Traces:
     """A directory for traces."""
 
     def __init__(self, directory: Path) -> None:
-        """Make it if need be. Raises OSError."""
-        directory.mkdir(parents=True, exist_ok=True)
+        """Make it if need be. Raises OSError with a sentence for the operator."""
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise OSError(f"No traces can be kept in {directory} ({error.strerror}): set another trace_dir") from error
         self._directory = directory
 
     def open(self, name: str) -> Trace | None:
