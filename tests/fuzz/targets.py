@@ -46,6 +46,9 @@ def rtp(data: bytes) -> None:
     again = RtpPacket.parse(bytes([tail.first_byte]) + data[1:12] + tail.data)
     assert again.payload == packet.payload
     assert len(again.extensions()) <= len(packet.extensions())
+    alone = packet.tail(ExtensionPlan({}, red=packet.payload_type))
+    unwrapped = RtpPacket.parse(bytes([alone.first_byte]) + data[1:12] + alone.data)
+    assert packet.payload.endswith(unwrapped.payload)
     original = unwrap(packet, ssrc=1, payload_type=96)
     if original is not None:
         assert RtpPacket.parse(original).payload == packet.payload[2:]

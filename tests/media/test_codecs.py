@@ -16,11 +16,14 @@ from zvonim_sfu.media.codecs import (
     find_receiver,
     renumber,
     repair_types,
+    stands_on,
     supported,
+    unwrapped_type,
 )
 from zvonim_sfu.media.sdp import Codec, parse
 
 BASELINE = replace(H264, parameters="packetization-mode=1;profile-level-id=42001f")
+RED = Codec(63, "red", 48000, 2, "111/111")
 HIGH = replace(H264, parameters="packetization-mode=1;profile-level-id=64001f")
 
 
@@ -52,6 +55,12 @@ HIGH = replace(H264, parameters="packetization-mode=1;profile-level-id=64001f")
         (replace(H264, parameters="packetization-mode=2;profile-level-id=42e01f"), None),
         (Codec(9, "rtx", 90000, parameters="apt=96"), None),
         (Codec(9, "red", 48000, 2), None),
+        (Codec(9, "red", 48000, 2, "111/111"), CodecKey("red", "111")),
+        (Codec(9, "RED", 48000, 2, " 109/109/109"), CodecKey("red", "109")),
+        (Codec(9, "red", 48000, 2, "111/0"), None),
+        (Codec(9, "red", 48000, 2, "x/x"), None),
+        (Codec(9, "red", 48000, 1, "111/111"), None),
+        (Codec(9, "red", 90000, parameters="96/96"), None),
         (Codec(0, "PCMU", 8000), None),
     ],
 )
@@ -65,8 +74,9 @@ def test_every_captured_section_has_a_codec_that_is_forwarded(name: str) -> None
         if not section.rejected and section.kind != "application":
             found = supported(section.codecs)
             assert found
-            assert {codec.name for codec in found} <= {"opus", "VP8", "VP9", "H264", "AV1", "rtx"}
+            assert {codec.name for codec in found} <= {"opus", "VP8", "VP9", "H264", "AV1", "red", "rtx"}
             forwarded = {codec.payload_type for codec in found if codec_key(codec) is not None}
+            assert {stands_on(codec) for codec in found} <= {None, *forwarded}
             assert {associated(codec) for codec in found if codec.name == "rtx"} <= forwarded
             assert all(set(codec.feedback) <= set(SUPPORTED_FEEDBACK) for codec in found)
 
@@ -87,6 +97,31 @@ def test_retransmissions_are_supported_with_what_they_repair() -> None:
         assert supported((VP8, repairs, Codec(99, "rtx", 90000, parameters=unwanted))) == (VP8, repairs)
     assert supported((repairs,)) == ()
     assert repair_types((VP8, repairs)) == {96: 97}
+
+
+def test_redundant_audio_is_supported_with_what_it_carries() -> None:
+    assert supported((RED, OPUS)) == (RED, OPUS)
+    assert supported((RED,)) == ()
+    assert supported((OPUS, replace(RED, parameters="0/0"))) == (OPUS,)
+    assert supported((VP8, Codec(98, "red", 90000), Codec(99, "rtx", 90000, parameters="apt=98"))) == (VP8,)
+
+
+def test_redundant_audio_goes_to_who_has_it_and_else_what_it_carries() -> None:
+    same, other = replace(RED, payload_type=50), replace(RED, parameters="109/109")
+    assert find_receiver(key(RED), [OPUS, same]) is same
+    assert unwrapped_type([RED, OPUS], [OPUS, same]) == 0
+    for codecs in ([OPUS], [other, OPUS]):  # what is in the packets names other numbers than it knows
+        assert find_receiver(key(RED), codecs) is OPUS
+        assert unwrapped_type([RED, OPUS], codecs) == 63
+    assert find_receiver(key(RED), [VP8]) is None
+    assert find_receiver(key(OPUS), [RED]) is None
+    assert unwrapped_type([OPUS], [OPUS]) == 0
+
+
+def test_redundant_audio_is_offered_to_who_has_offered_it() -> None:
+    assert [codec.name for codec in renumber([RED, OPUS], {})] == ["opus"]
+    known = {111: OPUS, 50: replace(RED, payload_type=50)}
+    assert renumber([RED, OPUS], known) == (known[50], OPUS)
 
 
 def key(codec: Codec) -> CodecKey:

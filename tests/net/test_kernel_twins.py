@@ -38,6 +38,7 @@ PLANS: Final = [
     ExtensionPlan({1: 1, 2: 2}, descriptor=2),
     ExtensionPlan({1: 2, 2: 1}, transport_wide=5),
     ExtensionPlan({1: 200}, transport_wide=3, descriptor=1),
+    ExtensionPlan({}, red=96),
 ]
 EGRESSES: Final = 5
 SENDERS: Final = 6

@@ -187,13 +187,13 @@ class TestExtensions:
         packet = RtpPacket.parse(rtp(extension_block=block(0xABAC, b"\x10abc")))
         assert packet.extensions() == []
         assert packet.payload == PAYLOAD
-        assert packet.tail(identity(1)) == Tail(0x80, PAYLOAD)
+        assert packet.tail(identity(1)) == Tail(0x80, PAYLOAD, len(PAYLOAD))
 
 
 class TestTail:
     def test_without_a_block_everything_stays(self) -> None:
         data = rtp(csrcs=(1, 2, 3), padding=b"pad\4")
-        assert RtpPacket.parse(data).tail(ExtensionPlan({1: 2})) == Tail(data[0], data[12:])
+        assert RtpPacket.parse(data).tail(ExtensionPlan({1: 2})) == Tail(data[0], data[12:], len(PAYLOAD) + 4)
 
     @pytest.mark.parametrize(
         "extension_block",
@@ -205,17 +205,17 @@ class TestTail:
     )
     def test_the_same_numbers_keep_the_block_as_it_is(self, extension_block: bytes) -> None:
         data = rtp(extension_block=extension_block, csrcs=(7,), padding=b"\1")
-        assert RtpPacket.parse(data).tail(identity(1, 2, 3)) == Tail(data[0], data[12:])
+        assert RtpPacket.parse(data).tail(identity(1, 2, 3)) == Tail(data[0], data[12:], len(PAYLOAD) + 1)
 
     def test_numbers_change_and_what_is_not_in_the_plan_goes(self) -> None:
         packet = RtpPacket.parse(rtp(extension_block=one_byte_block((1, b"a"), (2, b"bc"), (3, b"d")), csrcs=(9,)))
         expected = struct.pack("!I", 9) + one_byte_block((3, b"a"), (1, b"d")) + PAYLOAD
-        assert packet.tail(ExtensionPlan({1: 3, 3: 1})) == Tail(0x91, expected)
+        assert packet.tail(ExtensionPlan({1: 3, 3: 1})) == Tail(0x91, expected, len(PAYLOAD))
 
     @pytest.mark.parametrize("extension_block", [one_byte_block((1, b"a")), block(0xBEDE, b"")])
     def test_with_nothing_left_the_block_goes(self, extension_block: bytes) -> None:
         packet = RtpPacket.parse(rtp(extension_block=extension_block, padding=b"\0\2"))
-        assert packet.tail(identity(2)) == Tail(0xA0, PAYLOAD + b"\0\2")
+        assert packet.tail(identity(2)) == Tail(0xA0, PAYLOAD + b"\0\2", len(PAYLOAD) + 2)
 
     @pytest.mark.parametrize(
         ("extension_block", "mapping", "expected"),
@@ -312,8 +312,9 @@ class TestExtensionPlan:
         assert hash(ExtensionPlan({1: 2})) == hash(ExtensionPlan({1: 2}))
         assert ExtensionPlan({1: 2}) != ExtensionPlan({2: 1})
         assert ExtensionPlan({}) != {}
-        plan = ExtensionPlan({3: 4, 1: 2}, transport_wide=5, descriptor=3)
-        assert repr(plan) == "ExtensionPlan({1: 2, 3: 4}, transport_wide=5, descriptor=3)"
+        assert ExtensionPlan({}, red=1) != ExtensionPlan({})
+        plan = ExtensionPlan({3: 4, 1: 2}, transport_wide=5, descriptor=3, red=63)
+        assert repr(plan) == "ExtensionPlan({1: 2, 3: 4}, transport_wide=5, descriptor=3, red=63)"
         assert plan not in (ExtensionPlan({3: 4, 1: 2}, transport_wide=5), ExtensionPlan({3: 4, 1: 2}, descriptor=3))
 
     @pytest.mark.parametrize("mapping", [{0: 1}, {1: 0}, {256: 1}, {1: 256}, {-1: 1}, {1: 3, 2: 3}])

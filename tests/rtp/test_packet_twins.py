@@ -63,6 +63,7 @@ def read(packet_class: type[RtpPacket], data: bytes, mapping: dict[int, int], ex
         packet.payload,
         packet.extensions(),
         [packet.extension(number) for number in range(260)],
+        packet.tail(ExtensionPlan(mapping, transport_wide=transport_wide, red=packet.payload_type)),
         packet.tail(plan),
         packet.tail(ExtensionPlan({number: number for number in range(1, 256)}, descriptor=descriptor)),
     ]

@@ -20,6 +20,7 @@ SUPPORTED_FEEDBACK: Final = ("nack", "nack pli", "ccm fir", "goog-remb", "transp
 # What it offers to who receives.
 _OFFERED_FEEDBACK: Final = {"audio": (), "video": ("nack", "nack pli", "ccm fir", "goog-remb")}
 RTX: Final = "rtx"
+RED: Final = "red"
 # Clients of one kind offer the same codecs, in many m-sections each: what a codec is, is found out once. Enough for the
 # codecs, and for the lists of them, that some browsers have.
 _KEPT_CODECS: Final = 256
@@ -43,9 +44,10 @@ class CodecKey(NamedTuple):
     variant: str = ""
 
 
-_NAMES: Final = {"opus": "opus", "vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
+_OPUS: Final = CodecKey("opus")
+_NAMES: Final = {"opus": "opus", RED: RED, "vp8": "VP8", "vp9": "VP9", "h264": "H264", "av1": "AV1"}
 _PROFILES: Final = {"VP9": ("0", "1", "2", "3"), "AV1": ("0", "1", "2")}
-_CLOCK_RATES: Final = {"opus": 48000, "VP8": 90000, "VP9": 90000, "H264": 90000, "AV1": 90000}
+_CLOCK_RATES: Final = {"opus": 48000, RED: 48000, "VP8": 90000, "VP9": 90000, "H264": 90000, "AV1": 90000}
 
 
 @lru_cache(_KEPT_CODECS)
@@ -58,6 +60,10 @@ def codec_key(codec: Codec) -> CodecKey | None:
     match name:
         case "opus":
             return CodecKey(name) if codec.channels == 2 else None
+        case "red":
+            # The numbers of its blocks are a part of each payload (RFC 2198 section 3).
+            carried = stands_on(codec)
+            return CodecKey(name, str(carried)) if carried is not None else None
         case "VP9":
             return _profiled(name, parameters.get("profile-id", "0"))
         case "AV1":
@@ -117,6 +123,8 @@ def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
         other = codec_key(codec)
         if other == key:
             return codec
+        if key.name == RED and other == _OPUS:
+            fallback = codec  # for what is unwrapped (`unwrapped_type`)
         if (
             fallback is None
             and other is not None
@@ -132,13 +140,14 @@ def find_receiver(key: CodecKey, codecs: Iterable[Codec]) -> Codec | None:
 def supported(codecs: tuple[Codec, ...]) -> tuple[Codec, ...]:
     """Those of the offered codecs that the server forwards, with the feedback that it gives, in the offered order.
 
-    Retransmissions (RFC 4588) of such codecs are among them; without any codec to forward there is none.
+    Retransmissions (RFC 4588) and redundant audio (RFC 2198) of such codecs are among them; without any codec to
+    forward there is none.
     """
-    forwarded = {codec.payload_type for codec in codecs if codec_key(codec) is not None}
+    forwarded = {codec.payload_type for codec in codecs if codec_key(codec) is not None and stands_on(codec) is None}
     return tuple(
         replace(codec, feedback=tuple(value for value in codec.feedback if value in SUPPORTED_FEEDBACK))
         for codec in codecs
-        if codec.payload_type in forwarded or associated(codec) in forwarded
+        if codec.payload_type in forwarded or stands_on(codec) in forwarded
     )
 
 
@@ -149,6 +158,28 @@ def associated(codec: Codec) -> int | None:
         return None
     apt = _parameters(codec.parameters).get("apt", "")
     return int(apt) if apt.isascii() and apt.isdigit() and len(apt) <= 3 else None
+
+
+@lru_cache(_KEPT_CODECS)
+def stands_on(codec: Codec) -> int | None:
+    """The payload type without which a codec is of no use: what it sends again, or what redundant audio carries.
+
+    None for a codec by itself, and for redundant audio of several codecs, which nobody sends.
+    """
+    if codec.name.lower() != RED:
+        return associated(codec)
+    if (codec.clock_rate, codec.channels) != (48000, 2):
+        return None  # that of video, which carries FEC (RFC 5109)
+    carried = set(codec.parameters.strip().split("/"))
+    number = carried.pop() if len(carried) == 1 else ""
+    return int(number) if number.isascii() and number.isdigit() and len(number) <= 3 else None
+
+
+def unwrapped_type(sent: Iterable[Codec], received: Iterable[Codec]) -> int:
+    """The payload type of a publisher's redundant audio, if a subscriber cannot take it as it is; 0 for none."""
+    taken = {codec_key(codec) for codec in received}
+    types = (codec.payload_type for codec in sent if codec.name.lower() == RED and codec_key(codec) not in taken)
+    return next(types, 0)
 
 
 def repair_types(codecs: Iterable[Codec]) -> dict[int, int]:
@@ -173,6 +204,8 @@ def renumber(codecs: Iterable[Codec], known: dict[int, Codec], *, transport_cc: 
         if key is None:
             continue
         numbered = by_key.get(key)
+        if numbered is None and key.name == RED:
+            continue  # whoever has not offered it is sent what it carries
         if numbered is None:
             payload_type = _free_payload_type((_USUAL_PAYLOAD_TYPES[key.name],), known)
             if payload_type is None:

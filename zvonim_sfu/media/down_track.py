@@ -15,7 +15,7 @@ import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.bandwidth.pacer import Priority
-from zvonim_sfu.media.codecs import find_receiver, repair_types
+from zvonim_sfu.media.codecs import find_receiver, repair_types, unwrapped_type
 from zvonim_sfu.media.layer import HIGHEST, Selection
 from zvonim_sfu.media.resending import Resending, rewrite
 from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, Numbering, Span, begin
@@ -286,6 +286,7 @@ class DownTrack:
             },
             transport_wide=self._transport_wide,
             descriptor=up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
+            red=unwrapped_type(up_track.codecs, self._codecs),
         )
 
     def _payload_type(self, layer: Layer) -> int:
@@ -362,7 +363,7 @@ class DownTrack:
         header, tail = rewrite(packet, sequence_out, timestamp, span, sender)
         self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
         sender.packets += 1
-        sender.octets += len(packet.data) - packet.payload_offset
+        sender.octets += tail.octets
 
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.

@@ -278,11 +278,12 @@ def _adopt_numbering(session: Session, description: Description) -> tuple[dict[s
         for payload_type, codec in session.codecs.items()
         if payload_type not in codecs and codec_table.codec_key(codec) not in keys
     }
-    # Retransmissions are kept with what they repair, and only with that.
+    # Retransmissions are kept with what they repair, and only with that; so is redundant audio with what it carries.
     return extension_ids, codecs | {
         payload_type: codec
         for payload_type, codec in kept.items()
-        if codec_table.codec_key(codec) is not None or codec_table.associated(codec) in kept
+        if codec_table.stands_on(codec) in kept
+        or (codec_table.stands_on(codec) is None and codec_table.codec_key(codec) is not None)
     }
 
 

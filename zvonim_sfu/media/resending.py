@@ -31,8 +31,7 @@ MAX_SPANS: Final = 4
 
 def rewrite(packet: RtpPacket, sequence_out: int, timestamp: int, span: Span, sender: Sender) -> tuple[bytes, Tail]:
     """Return what a packet of a span goes out as: its fixed header, and what follows it."""
-    octets = len(packet.data) - packet.payload_offset
-    tail = shift_fields(packet.tail(sender.plan), octets, span.layer.fields_of(packet), span)
+    tail = shift_fields(packet.tail(sender.plan), span.layer.fields_of(packet), span)
     second_byte = packet.marker << 7 | span.payload_type
     return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, sender.ssrc), tail
 

@@ -97,13 +97,12 @@ cdef class FanOut:
         shared.marker = 0x80 if marker else 0
         shared.timestamp = packet.timestamp
         shared.sequence = sequence
-        shared.octets = len(packet.data) - packet.payload_offset
         shared.picture_id_at = shared.tl0_at = -1
         shared.is_renumbered = False
-        if fields is not NO_FIELDS:
-            _read_fields(&shared, fields, packet.data)
         for plan, end in self._groups:
-            shared.first_byte, tail, shared.number_at, shared.frame_number_at = packet.tail(plan)
+            shared.first_byte, tail, shared.octets, shared.number_at, shared.frame_number_at = packet.tail(plan)
+            if fields is not NO_FIELDS:
+                _read_fields(&shared, fields, tail)
             while i < end:
                 self._append(<Sender>self._senders[i], &shared, tail)
                 i += 1
@@ -150,17 +149,19 @@ cdef class FanOut:
             self._batch.patch(entry, packet.frame_number_at, <uint16_t>value, True)
 
 
-cdef int _read_fields(Packet *packet, fields, bytes data) except -1:
-    # Places outside of the payload are not taken over.
+cdef int _read_fields(Packet *packet, fields, bytes tail) except -1:
+    # Places outside of the payload of this tail are not taken over.
     cdef Py_ssize_t picture_id_at, tl0_at
     cdef const uint8_t *at
     cdef int64_t present
     cdef int bits
+    packet.picture_id_at = packet.tl0_at = -1
+    packet.is_renumbered = False
     picture_id_at, bits, packet.picture_id, tl0_at, packet.tl0 = fields
     packet.is_wide = bits == 15
     if bits in (7, 15) and 0 <= picture_id_at <= <Py_ssize_t>packet.octets - (2 if bits == 15 else 1):
         packet.picture_id_at = picture_id_at
-        at = <const uint8_t *>PyBytes_AS_STRING(data) + PyBytes_GET_SIZE(data) - packet.octets + picture_id_at
+        at = <const uint8_t *>PyBytes_AS_STRING(tail) + PyBytes_GET_SIZE(tail) - packet.octets + picture_id_at
         present = (at[0] & 0x7F) << 8 | at[1] if packet.is_wide else at[0] & 0x7F
         packet.is_renumbered = packet.picture_id != present
     if 0 <= tl0_at < <Py_ssize_t>packet.octets:

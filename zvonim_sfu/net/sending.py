@@ -221,7 +221,6 @@ class FanOut:
             fields: its numbers that senders shift; places outside of the payload are passed over.
         """
         marker_bit, timestamp, append = marker << 7, packet.timestamp, self._batch.append
-        octets = len(packet.data) - packet.payload_offset
         for plan, senders in self._groups.items():
             tail = packet.tail(plan)
             is_shifted = fields is not NO_FIELDS or tail.frame_number_at >= 0
@@ -232,10 +231,10 @@ class FanOut:
                     sender.last_sequence = sequence_out
                     sender.last_timestamp = timestamp_out
                 sender.packets += 1
-                sender.octets += octets
+                sender.octets += tail.octets
                 second_byte = marker_bit | sender.payload_type
                 header = _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
-                own = shift_fields(tail, octets, fields, sender) if is_shifted else tail
+                own = shift_fields(tail, fields, sender) if is_shifted else tail
                 append(sender.egress, header, own.data, own.number_at, sender.priority)
 
 
@@ -247,16 +246,15 @@ class Offsets(Protocol):
     frame_number_offset: int
 
 
-def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Tail:
+def shift_fields(tail: Tail, fields: Fields, sender: Offsets) -> Tail:
     """Return a tail with the fields' picture id and the sender's offsets in its payload and dependency descriptor.
 
     Args:
         tail: of the packet.
-        octets: how many, at its end, are payload and padding.
         fields: of the packet; places outside of the payload are passed over.
         sender: whose offsets.
     """
-    first_byte, data, number_at, frame_number_at = tail
+    first_byte, data, octets, number_at, frame_number_at = tail
     payload = len(data) - octets
     picture_id_at, bits, picture_id, tl0_at, tl0 = fields
     patches = []
@@ -278,7 +276,7 @@ def shift_fields(tail: Tail, octets: int, fields: Fields, sender: Offsets) -> Ta
     own = bytearray(data)
     for at, value in patches:
         own[at : at + len(value)] = value
-    return Tail(first_byte, bytes(own), number_at, frame_number_at)
+    return Tail(first_byte, bytes(own), octets, number_at, frame_number_at)
 
 
 def _send(egress: Egress, session: Session, path: Path, packet: Packet, now: float) -> DropReason | None:

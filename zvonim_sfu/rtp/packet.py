@@ -9,6 +9,8 @@ from __future__ import annotations
 from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from zvonim_sfu.rtp.red import primary_at
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -26,6 +28,7 @@ _EXTENSION_BIT: Final = 0x10
 # Of a plan's table, behind its 256 numbers.
 _TRANSPORT_WIDE: Final = 256
 _DESCRIPTOR: Final = 257
+_RED: Final = 258
 # What every dependency descriptor begins with: flags and template, frame_number.
 _DESCRIPTOR_BYTES: Final = 3
 
@@ -44,7 +47,7 @@ def is_rtcp(data: bytes) -> bool:
 
 
 class ExtensionPlan:
-    """How one publisher's header-extension numbers become one subscriber's.
+    """How one publisher's header-extension numbers become one subscriber's, and what becomes of redundant audio.
 
     Equal plans share the tails that packets remember.
 
@@ -54,6 +57,8 @@ class ExtensionPlan:
         transport_wide: under which number an element for the transport-wide number, two zeros, is put behind all
             others; 0 for none. Who sends writes the number there (net.sending).
         descriptor: the number under which AV1's dependency descriptor comes in, 0 for none.
+        red: the payload type that packets of redundant audio (RFC 2198) come in with, if they are to go out as their
+            primary block alone; 0 for none, all payloads stay as they came.
 
     Raises:
         RtpError: a number out of range, or one that two others become.
@@ -62,20 +67,24 @@ class ExtensionPlan:
     __slots__ = ("table",)
 
     table: bytes
-    """For each of the 256 numbers the one that goes out, 0 = removed; then `transport_wide` and `descriptor`. Also the
-    key of a remembered tail: the hash of bytes is computed once, in C."""
+    """For each of the 256 numbers the one that goes out, 0 = removed; then `transport_wide`, `descriptor` and `red`.
+    Also the key of a remembered tail: the hash of bytes is computed once, in C."""
 
-    def __init__(self, mapping: Mapping[int, int], *, transport_wide: int = 0, descriptor: int = 0) -> None:
+    def __init__(
+        self, mapping: Mapping[int, int], *, transport_wide: int = 0, descriptor: int = 0, red: int = 0
+    ) -> None:
         if any(not 1 <= number <= 255 for pair in mapping.items() for number in pair):
             raise RtpError("Header extension numbers are 1 to 255")
         if not (0 <= transport_wide <= 255 and 0 <= descriptor <= 255):
             raise RtpError("Header extension numbers are 1 to 255, or 0 for none")
+        if not 0 <= red <= 127:
+            raise RtpError("Payload types are 0 to 127")
         if len(set(mapping.values()) | {transport_wide}) <= len(mapping):
             raise RtpError("Two header extensions cannot go out under one number")
         table = bytearray(256)
         for number_in, number_out in mapping.items():
             table[number_in] = number_out
-        self.table = bytes((*table, transport_wide, descriptor))
+        self.table = bytes((*table, transport_wide, descriptor, red))
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ExtensionPlan) and self.table == other.table
@@ -84,9 +93,9 @@ class ExtensionPlan:
         return hash(self.table)
 
     def __repr__(self) -> str:
-        *table, transport_wide, descriptor = self.table
+        *table, transport_wide, descriptor, red = self.table
         mapping = {number_in: number_out for number_in, number_out in enumerate(table) if number_out}
-        return f"ExtensionPlan({mapping}, {transport_wide=}, {descriptor=})"
+        return f"ExtensionPlan({mapping}, {transport_wide=}, {descriptor=}, {red=})"
 
 
 class Tail(NamedTuple):
@@ -96,6 +105,8 @@ class Tail(NamedTuple):
     """Version, padding bit, extension bit and CSRC count: the first byte of the header that goes before `data`."""
     data: bytes
     """Everything behind the 12 bytes of the fixed header."""
+    octets: int
+    """How many of these bytes, the last ones, are payload and padding."""
     number_at: int = -1
     """Where in `data` the two bytes of the transport-wide number are; -1 where the plan has none."""
     frame_number_at: int = -1
@@ -218,8 +229,8 @@ class RtpPacket:
     def tail(self, plan: ExtensionPlan) -> Tail:
         """Return what follows the fixed header, with the extensions numbered as the subscriber knows them.
 
-        CSRCs, payload and padding stay as they came, byte for byte. Computed once for each numbering, not for each
-        receiver.
+        CSRCs, payload and padding stay as they came, byte for byte, but for redundant audio that the plan unwraps.
+        Computed once for each numbering, not for each receiver.
         """
         tails = self._tails
         if tails is None:
@@ -237,20 +248,23 @@ class RtpPacket:
         data = self.data
         elements = self._elements
         csrcs = self._block_offset - FIXED_HEADER_BYTES
-        if elements is None:
-            if not table[_TRANSPORT_WIDE]:
-                return Tail(data[0], data[FIXED_HEADER_BYTES:])
-        elif elements and not table[_TRANSPORT_WIDE]:
-            for number, _, _ in elements:
-                if table[number] != number:
-                    break
-            else:
-                return Tail(data[0], data[FIXED_HEADER_BYTES:], -1, _frame_number(elements, table, -FIXED_HEADER_BYTES))
+        payload = self.payload_offset
+        is_red = self.payload_type == table[_RED] > 0
+        if is_red:
+            payload = primary_at(data, payload, self._payload_end)
+        octets = len(data) - payload
+        if is_red or table[_TRANSPORT_WIDE]:
+            pass
+        elif elements is None:
+            return Tail(data[0], data[FIXED_HEADER_BYTES:], octets)
+        elif elements and all(table[number] == number for number, _, _ in elements):
+            frame_number_at = _frame_number(elements, table, -FIXED_HEADER_BYTES)
+            return Tail(data[0], data[FIXED_HEADER_BYTES:], octets, -1, frame_number_at)
         block, elements_out = _map_block(data, elements or [], table)
         first_byte = data[0] | _EXTENSION_BIT if block else data[0] & ~_EXTENSION_BIT
-        tail = b"".join((data[FIXED_HEADER_BYTES : self._block_offset], block, data[self.payload_offset :]))
+        tail = b"".join((data[FIXED_HEADER_BYTES : self._block_offset], block, data[payload:]))
         number_at = csrcs + elements_out[-1][1] if table[_TRANSPORT_WIDE] else -1
-        return Tail(first_byte, tail, number_at, _frame_number(elements_out, table, csrcs))
+        return Tail(first_byte, tail, octets, number_at, _frame_number(elements_out, table, csrcs))
 
 
 def _elements(data: bytes, profile: int, start: int, end: int) -> list[tuple[int, int, int]]:

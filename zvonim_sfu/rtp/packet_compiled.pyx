@@ -5,6 +5,7 @@ Every place in `data` that is read was checked against its size by `_read`, whic
 """
 
 from zvonim_sfu.rtp.packet import RtpError, Tail
+from zvonim_sfu.rtp.red import primary_at
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
@@ -22,9 +23,10 @@ cdef enum:
     # with two, and padding.
     MAX_MAPPED_BYTES = 4 + MAX_BLOCK_BYTES + MAX_EXTENSIONS + 4 + 4
     # Of a plan's table.
-    TABLE_BYTES = 258
+    TABLE_BYTES = 259
     TRANSPORT_WIDE = 256
     DESCRIPTOR = 257
+    RED = 258
     DESCRIPTOR_BYTES = 3
 
 
@@ -168,14 +170,19 @@ cdef class RtpPacket:
         cdef uint8_t *data = <uint8_t *>PyBytes_AS_STRING(self.data)
         cdef uint8_t block[MAX_MAPPED_BYTES]
         cdef Py_ssize_t csrcs = self._block_offset - FIXED_HEADER_BYTES
-        cdef Py_ssize_t rest = PyBytes_GET_SIZE(self.data) - self.payload_offset
+        cdef Py_ssize_t payload = self.payload_offset, octets
         cdef int size, i, number_at = -1, frame_number_at = -1
-        cdef bint same
+        cdef bint same, is_red
         cdef bytes tail
         cdef char *at
         if PyBytes_GET_SIZE(table) != TABLE_BYTES:
-            raise ValueError("an extension plan has 256 numbers, and two more")
-        same = self._count != 0 and not numbers[TRANSPORT_WIDE]  # a block without elements is left out
+            raise ValueError("an extension plan has 256 numbers, and three more")
+        is_red = 0 < numbers[RED] == self.payload_type
+        if is_red:
+            # Of the bytes that were checked, whatever it says.
+            payload = min(max(<Py_ssize_t>primary_at(self.data, payload, self._payload_end), payload), self._payload_end)
+        octets = PyBytes_GET_SIZE(self.data) - payload
+        same = self._count != 0 and not numbers[TRANSPORT_WIDE] and not is_red  # a block without elements is left out
         for i in range(self._count):
             if numbers[self._elements[i].number] != self._elements[i].number:
                 same = False
@@ -185,16 +192,17 @@ cdef class RtpPacket:
                 if self._is_descriptor(i, numbers):
                     frame_number_at = self._elements[i].start + 1 - FIXED_HEADER_BYTES
                     break
-            return Tail(data[0], self.data[FIXED_HEADER_BYTES:], -1, frame_number_at)
+            return Tail(data[0], self.data[FIXED_HEADER_BYTES:], octets, -1, frame_number_at)
         size = self._map_block(data, numbers, block, &number_at, &frame_number_at)
-        tail = PyBytes_FromStringAndSize(NULL, csrcs + size + rest)
+        tail = PyBytes_FromStringAndSize(NULL, csrcs + size + octets)
         at = PyBytes_AS_STRING(tail)
         memcpy(at, data + FIXED_HEADER_BYTES, csrcs)
         memcpy(at + csrcs, block, size)
-        memcpy(at + csrcs + size, data + self.payload_offset, rest)
+        memcpy(at + csrcs + size, data + payload, octets)
         return Tail(
             data[0] | EXTENSION_BIT if size else data[0] & ~EXTENSION_BIT,
             tail,
+            octets,
             -1 if number_at < 0 else csrcs + number_at,
             -1 if frame_number_at < 0 else csrcs + frame_number_at,
         )

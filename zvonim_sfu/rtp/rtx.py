@@ -20,12 +20,9 @@ OSN_BYTES: Final = 2
 PADDING: Final = RtpPacket.parse(b"\xa0".ljust(FIXED_HEADER_BYTES, b"\0") + bytes(254) + b"\xff")
 
 _MARKER_BIT: Final = 0x80
-_EXTENSION_BIT: Final = 0x10
-_BLOCK_HEADER_BYTES: Final = 4
 
 _write_numbers: Final = Struct("!BBH").pack
 _write_ssrc: Final = Struct("!I").pack
-_read_words: Final = Struct("!H").unpack_from
 
 
 def unwrap(packet: RtpPacket, *, ssrc: int, payload_type: int) -> bytes | None:
@@ -61,16 +58,7 @@ def wrap(header: bytes, tail: Tail, *, ssrc: int, payload_type: int, sequence_nu
         sequence_number: the next of that stream, 16 bits.
     """
     data = tail.data
-    at = _payload_offset(tail)
+    at = len(data) - tail.octets
     second = header[1] & _MARKER_BIT | payload_type
     wrapped = _write_numbers(header[0], second, sequence_number) + header[4:8] + _write_ssrc(ssrc)
     return wrapped, b"".join((data[:at], header[2:4], data[at:]))
-
-
-def _payload_offset(tail: Tail) -> int:
-    """Where the payload begins in a tail. Its lengths were checked when the packet was parsed."""
-    at = 4 * (tail.first_byte & 15)
-    if tail.first_byte & _EXTENSION_BIT:
-        (words,) = _read_words(tail.data, at + 2)
-        at += _BLOCK_HEADER_BYTES + 4 * words
-    return at
