@@ -1,8 +1,48 @@
-"""How good a picture each slot gets, and why: what its tile needs, as far as the subscriber's link holds it."""
+"""How good a picture each slot gets, and why: what its tile needs, as far as the subscriber's link holds it.
+
+A pure function, for one subscriber. Its rules, the stronger first:
+
+1. No picture is larger than its tile needs; a hidden one is not sent at all.
+2. Everybody is seen before anybody is seen better: in the order of importance each picture gets its lowest rung. Who
+   does not fit even so is paused.
+3. What the link holds beyond that goes where a bit is worth most. Worth grows with the logarithm of the resolution and
+   of the frame rate, so the first step up is worth more than the second; important pictures count several times.
+4. Down at once, up with patience. A picture that the link has lowered stays low for a while, longer with each rise that
+   did not last; a rise has to fit into the least that the link held lately, less a margin. So within any 60 s a picture
+   that stays in its slot and tile rises in at most MAX_RISES spells, whatever the estimate does.
+"""
 
 from __future__ import annotations
 
+import math
+from dataclasses import dataclass, field
 from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from zvonim_sfu.media.layer import HIGHEST, Rung, Selection
+from zvonim_sfu.rooms.filling import Menu, Option, cost_of, fill, fills, options_of, worth_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from zvonim_sfu.rooms.view import Tile
+
+# What pictures count that are in the focus: screens, pinned ones, the dominant speaker.
+FOCUS_WEIGHT: Final = 4.0
+# Part of the link that rises leave free.
+MARGIN: Final = 1.15
+# The least that a link held is looked for in this time, and the same before it.
+STEADY_S: Final = 1.0
+# After the link has lowered a picture: until it may rise.
+FIRST_PATIENCE_S: Final = 3.0
+MOST_PATIENCE_S: Final = 60.0
+# A rise that lasts less has failed, and the next one waits twice as long; one that lasts makes that half as long.
+LASTING_S: Final = 30.0
+# Starts of spells of rises within any 60 s, see above: at 0, 3, 9, 21 and 45 s, and one more from before.
+MAX_RISES: Final = 6
+# How much better it has to be that others get what some have, in doublings of one picture's resolution or frame rate.
+WORTHWHILE: Final = 1.0
 
 
 class Reason(StrEnum):
@@ -22,3 +62,203 @@ class Reason(StrEnum):
     """Nobody looks at it."""
     SOURCE = "source"
     """The publisher sends nothing now."""
+
+
+class Picture(NamedTuple):
+    """One video slot that carries a track."""
+
+    mid: str
+    key: str
+    """Of the track."""
+    ladder: tuple[Rung, ...]
+    """What there is of it, in ascending order."""
+    tile: Tile | None = None
+    """None: any size."""
+    is_screen: bool = False
+    is_focus: bool = False
+    """Whether it counts several times."""
+
+
+class Memory(NamedTuple):
+    """What the next decision is to know of the former ones about a picture."""
+
+    rose_at: float = -math.inf
+    lowered_at: float = -math.inf
+    """When the link did that."""
+    patience_s: float = FIRST_PATIENCE_S
+    """From then on, until it may rise."""
+
+
+class Choice(NamedTuple):
+    """What one slot gets, and why."""
+
+    key: str
+    """Of the track that it is about."""
+    rung: Rung | None
+    """None: nothing, or nothing is known yet."""
+    selection: Selection | None
+    """What to aim for; None: send nothing."""
+    reason: Reason
+    available_bps: int = 0
+    """What the link holds for this picture."""
+    needed_bps: int = 0
+    """Rate of the rung that the tile would show."""
+    wants_more: bool = False
+    """Whether the tile would show a larger layer than any that is known."""
+    memory: Memory = Memory()
+
+
+@dataclass(frozen=True, slots=True)
+class Allotment:
+    """What all slots of one subscriber get."""
+
+    choices: Mapping[str, Choice] = field(default_factory=lambda: MappingProxyType({}))
+    """By mid."""
+    wanted_bps: int = 0
+    """What would be sent if the link held it, the reserve included."""
+    spent_bps: int = 0
+    """What will be, the reserve included."""
+    is_limited: bool = False
+    """Whether anybody would get more on a better link."""
+    lows: tuple[float, float, float] = (-math.inf, math.inf, math.inf)
+    """Since when the least estimate is looked for; it, and the one of the time before."""
+
+
+NOTHING: Final = Allotment()
+
+
+def distribute(
+    pictures: Sequence[Picture],
+    estimate_bps: float | None,
+    before: Allotment,
+    now: float,
+    *,
+    reserved_bps: float = 0.0,
+) -> Allotment:
+    """Return what each slot gets.
+
+    Args:
+        pictures: the most important first.
+        estimate_bps: what the link holds; None: nobody knows, so all that is wanted.
+        before: the result of the last call.
+        now: s, monotonic.
+        reserved_bps: what is sent whatever the pictures are: sounds.
+    """
+    menus = [
+        Menu(
+            options_of(picture.ladder, picture.tile, picture.is_screen),
+            FOCUS_WEIGHT if picture.is_focus or picture.is_screen else 1.0,
+        )
+        for picture in pictures
+    ]
+    wanted = sum(menu.options[-1].bitrate for menu in menus if menu.options)
+    pasts = [_past(picture, before) for picture in pictures]
+    lows = NOTHING.lows if estimate_bps is None else _note(before.lows, estimate_bps, now)
+    if estimate_bps is None:
+        left = math.inf
+        levels = [len(menu.options) - 1 for menu in menus]
+    else:
+        budget = estimate_bps - reserved_bps
+        levels = _settle(menus, pasts, budget, min(lows[1:]) / MARGIN - reserved_bps, now)
+        left = max(0.0, budget - cost_of(menus, levels))
+    choices = {
+        picture.mid: _choice(picture, menu.options, level, left, _remember(past, menu.options, level, now))
+        for picture, menu, level, past in zip(pictures, menus, levels, pasts, strict=True)
+    }
+    is_limited = any(choice.reason is Reason.LINK for choice in choices.values())
+    spent = cost_of(menus, levels) + reserved_bps
+    return Allotment(choices, int(wanted + reserved_bps), int(spent), is_limited, lows)
+
+
+def _note(lows: tuple[float, float, float], estimate_bps: float, now: float) -> tuple[float, float, float]:
+    """Return the least estimates of late, this one among them."""
+    since, lowest, former = lows
+    if now - since < STEADY_S:
+        return since, min(lowest, estimate_bps), former
+    return now, estimate_bps, lowest if now - since < 2 * STEADY_S else math.inf
+
+
+def _past(picture: Picture, before: Allotment) -> Choice | None:
+    """Return what this slot was given before, if that was of the same track."""
+    choice = before.choices.get(picture.mid)
+    return choice if choice is not None and choice.key == picture.key else None
+
+
+def _settle(
+    menus: Sequence[Menu], pasts: Sequence[Choice | None], budget: float, steady: float, now: float
+) -> list[int]:
+    """Return which option each picture gets, -1 for none; `steady` is the budget for rises."""
+    had = [_level(menu.options, past) for menu, past in zip(menus, pasts, strict=True)]
+    # What came anew is to be seen at once, which may cost others theirs.
+    kept = had if cost_of(menus, had) <= budget else fill(menus, [-1] * len(had), had, budget)
+    most = [
+        len(menu.options) - 1 if past is None or now - past.memory.lowered_at >= past.memory.patience_s else level
+        for menu, past, level in zip(menus, pasts, kept, strict=True)
+    ]
+    if most == kept:
+        return kept
+    risen = fill(menus, kept, most, steady)
+    if risen != most:
+        others = fill(menus, [-1] * len(kept), most, steady)
+        if worth_of(menus, others) >= worth_of(menus, risen) + WORTHWHILE:
+            return others
+    return risen
+
+
+def _level(options: Sequence[Option], past: Choice | None) -> int:
+    """Return the index of what a picture had, or of the next lower one; a new picture has the lowest."""
+    lowest = min(0, len(options) - 1)
+    if past is None or past.reason in (Reason.HIDDEN, Reason.SOURCE):
+        return lowest
+    if past.rung is None:
+        return -1
+    had = past.rung[:2]
+    layers = [option.rung[:2] for option in options]
+    return layers.index(had) if had in layers else max((k for k, at in enumerate(layers) if at <= had), default=lowest)
+
+
+def _remember(past: Choice | None, options: Sequence[Option], level: int, now: float) -> Memory:
+    """Return what to know of a picture when it rises or is lowered next."""
+    if past is None:
+        return Memory()
+    change = level - _level(options, past)
+    rose_at, lowered_at, patience = past.memory
+    if change > 0:
+        return Memory(now, lowered_at, patience)
+    if change == 0:
+        return past.memory
+    if rose_at > lowered_at:
+        has_failed = now - rose_at < LASTING_S
+        patience = min(2 * patience, MOST_PATIENCE_S) if has_failed else max(patience / 2, FIRST_PATIENCE_S)
+    return Memory(rose_at, now, patience)
+
+
+def _choice(picture: Picture, options: Sequence[Option], level: int, left: float, memory: Memory) -> Choice:
+    """Return what a picture gets, with the reason; `left` is what is left of the link."""
+    rung, needed = None, 0
+    selection: Selection | None = None
+    wants_more = picture.tile is None
+    if picture.tile is not None and picture.tile.is_hidden:
+        reason, wants_more = Reason.HIDDEN, False
+    elif not options:
+        # Whatever comes may come: the lowest of it where the link is narrow, until its rates are known.
+        reason, wants_more = Reason.SOURCE, True
+        selection = Selection(0, HIGHEST.temporal) if math.isfinite(left) else HIGHEST
+    else:
+        top = options[-1].rung
+        needed = top.bitrate
+        is_filled = picture.tile is not None and fills(top, picture.tile)
+        if level >= 0:
+            rung = options[level].rung
+            selection = Selection(rung.spatial, rung.temporal)
+        wants_more = not is_filled and level == len(options) - 1
+        if level < len(options) - 1:
+            reason = Reason.LINK
+        elif picture.tile is None:
+            reason = Reason.BEST
+        elif not is_filled:
+            reason = Reason.PUBLISHER
+        else:
+            reason = Reason.TILE if top.spatial < picture.ladder[-1].spatial else Reason.BEST
+    available = int(min(needed, left + (rung.bitrate if rung is not None else 0)))
+    return Choice(picture.key, rung, selection, reason, available, needed, wants_more, memory)
