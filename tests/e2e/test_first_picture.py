@@ -88,7 +88,7 @@ class Viewer:
         loop = asyncio.get_running_loop()
         (slot,) = self.participant.peer.slots
         self.participant.peer.assign({slot.mid: track})
-        client, (down,) = self.participant.client, self.participant.peer.down_tracks
+        client, (down,) = self.participant.client, self.participant.peer.down_tracks.values()
         register, extender = NackRegister(), SequenceExtender()
         kept: dict[int, RtpPacket] = {}
         started_at, read = loop.time(), 0

@@ -133,7 +133,7 @@ async def test_what_five_per_cent_of_loss_takes_is_repaired_on_both_legs() -> No
         rooms = two.server.registry.rooms.values()
         peers = [member._peer for room in rooms for member in room.participants.values() if member._peer is not None]
         layers = [up.layer for peer in peers for up in peer.up_tracks if up.kind == "video" and up.layer is not None]
-        downs = [down for peer in peers for down in peer.down_tracks if down.kind == "video"]
+        downs = [down for peer in peers for down in peer.down_tracks.values() if down.kind == "video"]
         assert len(layers) == len(downs) == 2
         for layer in layers:
             assert layer.register is not None

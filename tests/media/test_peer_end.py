@@ -24,7 +24,7 @@ async def test_closing_tells_the_client_and_leaves_nothing() -> None:
     async with open_call() as call:
         ann, bob = await two_cameras(call)
         await watch(bob, ann.up)
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         ann.client.send_rtp(rtp(1, payload=KEYFRAME))
         await until(lambda: len(bob.client.rtp) == 1)
         bob.peer.close()

@@ -138,7 +138,7 @@ async def test_who_does_not_report_gets_no_numbers(changes: dict[str, object]) -
     async with open_call() as call:
         _, bob = await one_to_one(call, slot(**changes))
         assert numbers(bob) == [None]
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         bob.client.send_rtcp(ReceiverReport(9), Nack(9, down.ssrc, (bob.client.packets[0].sequence_number,)))
         await until(lambda: down.statistics.repaired == 1)
         assert bob.peer.estimate_bps is None
@@ -154,7 +154,7 @@ async def test_a_numbered_packet_is_not_sent_again_under_its_nonce() -> None:
         bob.peer.assign({"0": ann.up})
         ann.client.send_rtp(rtp(1, 960, payload_type=111))
         await until(lambda: len(bob.client.rtp) == 1)
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         bob.client.send_rtcp(ReceiverReport(9), Nack(9, down.ssrc, (bob.client.packets[0].sequence_number,)))
         ann.client.send_rtp(rtp(2, 1920, payload_type=111))
         await until(lambda: len(bob.client.rtp) == 2)
@@ -185,7 +185,7 @@ async def test_padding_goes_as_retransmissions_and_disturbs_nothing() -> None:
     async with open_call() as call:
         ann, bob = await one_to_one(call)
         bob.peer.wanted_bps = 3_000_000
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         async with reporting(bob):
             for number in range(2, 200):
                 send(ann, number, DELTA + bytes(1000))

@@ -162,7 +162,7 @@ async def test_a_picture_that_a_subscriber_lost_is_asked_of_its_publisher(monkey
     async with open_call() as call:
         ann, bob = await one_to_one(call)
         before = len(ann.client.received(PictureLossIndication))
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         bob.client.send_rtcp(ReceiverReport(9), PictureLossIndication(9, down.ssrc))
         await until(lambda: len(ann.client.received(PictureLossIndication)) > before)
 
@@ -192,7 +192,7 @@ async def test_reports_name_the_publisher_and_map_its_time(monkeypatch: pytest.M
         ann, bob = await one_to_one(call)
         ann.client.send_rtcp(SenderReport(1, ntp_from_unix(1_000_000_000), 3000, 1, 10))
         await until(lambda: bob.client.received(SenderReport) != [])
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         report = bob.client.received(SenderReport)[0]
         assert (report.ssrc, report.packets, report.octets) == (down.ssrc, 1, len(KEYFRAME))
         # Ann's 3000 was just now, and it went out as the first packet's timestamp.

@@ -109,7 +109,7 @@ async def test_who_takes_no_retransmissions_gets_the_packet_itself() -> None:
         await bob.client.connect(offer)
         send(ann, 1, KEYFRAME)
         await until(lambda: len(bob.client.rtp) == 1)
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         # As the same SRTP packet would: a receiver that has it drops it, one that lost it takes it.
         lost = bob.client.packets[0]
         sent = bob.peer._transport.egress
@@ -127,7 +127,7 @@ async def test_nobody_is_sent_what_is_another_ones() -> None:
         cy = call.join("cy")
         await watch(cy, ann.up)
         await until(lambda: len(cy.client.rtp) == 1)
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         before = [len(person.client.rtp) for person in (bob, cy)]
         number = bob.client.packets[0].sequence_number
         cy.client.send_rtcp(ReceiverReport(9), Nack(9, down.ssrc, (number,)), Nack(9, 1, (1,)))
@@ -149,7 +149,7 @@ async def test_arrivals_and_the_round_trip_are_measured() -> None:
         ann.client.send_rtcp(SenderReport(1, ntp_from_unix(1_600_000_000), 3000, 1, 1))
         await until(lambda: bob.client.received(SenderReport) != [])
         report = bob.client.received(SenderReport)[0]
-        (down,) = bob.peer.down_tracks
+        (down,) = bob.peer.down_tracks.values()
         block = ReportBlock(down.ssrc, 0, 0, 1, 0, middle32(report.ntp), 0)
         bob.client.send_rtcp(ReceiverReport(9, (block,)))
         await until(lambda: down.statistics.report == block)

@@ -107,5 +107,5 @@ class Client:
 
 async def settle() -> None:
     """Let everything happen that is to happen now."""
-    for _ in range(3):
+    for _ in range(20):
         await asyncio.sleep(0)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, cast
 
+from zvonim_sfu.media.layer import Rung, Selection
 from zvonim_sfu.media.peer import Slot
 from zvonim_sfu.media.session import NegotiationError
 from zvonim_sfu.media.source import Source
@@ -16,6 +17,13 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.peer_listener import PeerListener
     from zvonim_sfu.media.up_track import UpTrack
+
+
+class FakeLayer(NamedTuple):
+    """An encoding of an up track."""
+
+    rid: str
+    spatial: int
 
 
 @dataclass(eq=False)
@@ -29,16 +37,36 @@ class FakeTrack:
     tells_levels: bool = True
     is_paused: bool = False
     levels: deque[int] = field(default_factory=deque)
+    names: tuple[str, ...] = ("q", "h", "f")
+    ordered: tuple[FakeLayer, ...] = ()
+    rungs: tuple[Rung, ...] = (
+        Rung(0, 0, 320, 180, 30.0, 150_000),
+        Rung(1, 0, 640, 360, 30.0, 500_000),
+        Rung(2, 0, 1280, 720, 30.0, 1_500_000),
+    )
+    "What there is of it, if it is a picture."
 
     def __post_init__(self) -> None:
         self.kind = self.source.kind
         self.key = f"{self.participant_id}/{self.id}"
+
+    def ladder(self, now: float) -> tuple[Rung, ...]:
+        return self.rungs if self.kind == "video" else (Rung(0, 0, 0, 0, 0.0, 32_000),)
 
     def pause(self) -> None:
         self.is_paused = True
 
     def resume(self, now: float) -> None:
         self.is_paused = False
+
+
+@dataclass
+class FakeDownTrack:
+    """An m-section that carries a track, but nothing of it."""
+
+    up_track: FakeTrack | None
+    current: tuple[int, int] | None = None
+    waiting_since: float | None = None
 
 
 @dataclass
@@ -80,8 +108,14 @@ class FakePeer:
         "What set_tracks was given last."
         self.assigned: dict[str, FakeTrack | None] = {}
         "What all calls of assign add up to."
+        self.selected: dict[str, Selection | None] = {}
+        "What all calls of select add up to."
+        self.estimate_bps: float | None = None
+        self.wanted_bps = 0.0
+        self.waiting_since: float | None = None
+        "Since when all its m-sections wait for a keyframe."
         self.updates = 0
-        "Calls of set_tracks and assign."
+        "Calls of set_tracks and assign that give it something."
         self.resumed = 0
         self.answers: list[str] = []
         self.is_closed = False
@@ -122,8 +156,21 @@ class FakePeer:
         self.tracks = list(cast("Sequence[FakeTrack]", tracks))
 
     def assign(self, assignment: Mapping[str, UpTrack | None]) -> None:
-        self._update()
+        if self.fails or any(assignment.values()):
+            self._update()
         self.assigned.update(cast("Mapping[str, FakeTrack | None]", assignment))
+
+    def select(self, choices: Mapping[str, Selection | None]) -> None:
+        self.selected.update(choices)
+
+    @property
+    def down_tracks(self) -> dict[str, FakeDownTrack]:
+        carried = self.assigned if self.slot_mode else dict(zip(map(str, range(999)), self.tracks, strict=False))
+        return {
+            mid: FakeDownTrack(track, selection and (selection.spatial, 0), self.waiting_since)
+            for mid, track in carried.items()
+            for selection in (self.selected.get(mid),)
+        }
 
     def resume(self) -> None:
         self.resumed += 1
@@ -135,6 +182,16 @@ class FakePeer:
                 self._listener.on_up_track_removed(cast("UpTrack", self.up.popitem()[1]))
 
     # What a test makes it do
+
+    def find_estimate(self, bps: float | None) -> None:
+        """Have it found what the link holds."""
+        self.estimate_bps = bps
+        self._listener.on_estimate(0.0)
+
+    def change_ladder(self, track_id: str, *rungs: Rung) -> None:
+        """Have other layers of a track of its client's come."""
+        self.up[track_id].rungs = rungs
+        self._listener.on_ladder_changed(cast("UpTrack", self.up[track_id]))
 
     def offer(self, text: str) -> None:
         """Have an offer of the server's own sent."""

@@ -106,9 +106,9 @@ class Peer:
         return tuple(self._tracks.up.values())
 
     @property
-    def down_tracks(self) -> tuple[DownTrack, ...]:
-        """What the client may receive in, whether it carries something now or not."""
-        return tuple(self._tracks.down.values())
+    def down_tracks(self) -> Mapping[str, DownTrack]:
+        """What the client may receive in, by mid, whether it carries something now or not."""
+        return self._tracks.down
 
     @property
     def connection_state(self) -> str:

@@ -100,7 +100,8 @@ class UpTrack:
         "The same, the smallest picture first; those that have brought a packet."
         self.unforwarded = 0
         "Packets that were dropped: of a former layer, or of a payload type that was not negotiated."
-        self._names: tuple[str, ...] = ()
+        self.names: tuple[str, ...] = ()
+        "Of the encodings that were negotiated, in their order; none where there is but one."
         self._ended = ReceivedCounters()
         "What layers that are forgotten have counted."
         self._publisher = publisher
@@ -141,8 +142,8 @@ class UpTrack:
         """Take over what was negotiated with the publisher; `encodings` are the names of several, in their order."""
         self.codecs = tuple(codecs)
         self.extension_ids = dict(extension_ids)
-        self._names = tuple(encodings)
-        kept = {name: layer for name, layer in self.encodings.items() if name in (self._names or ("",))}
+        self.names = tuple(encodings)
+        kept = {name: layer for name, layer in self.encodings.items() if name in (self.names or ("",))}
         if len(kept) < len(self.encodings):
             self.encodings = kept
             self._sort_layers()
@@ -216,9 +217,9 @@ class UpTrack:
 
         What names none, where several were negotiated, is the only one that there is.
         """
-        if name in self._names:
+        if name in self.names:
             return name
-        if self._names and (name or any(self.encodings)):
+        if self.names and (name or any(self.encodings)):
             return next(iter(self.encodings)) if len(self.encodings) == 1 and not name else None
         return ""
 
@@ -312,7 +313,7 @@ class UpTrack:
         Descriptions say what a publisher prefers, which browsers take from the page as it comes: some name the smallest
         picture first, some last.
         """
-        names = [*self._names, *(name for name in self.encodings if name not in self._names)]
+        names = [*self.names, *(name for name in self.encodings if name not in self.names)]
         places = [place for place, name in enumerate(names) if name in self.encodings]
         layers = [self.encodings[names[place]] for place in places]
         for place, layer in zip(places, layers, strict=True):

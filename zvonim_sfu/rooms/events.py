@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Annotated, Final, Literal, Protocol
 
-from pydantic import ConfigDict, Field, with_config
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.rooms.quality import Reason
@@ -18,13 +18,15 @@ from zvonim_sfu.rooms.quality import Reason
 SFU_ID: Final = "sfu"
 
 _STRICT: Final = ConfigDict(strict=True)
+# For what is in the statistics too, where docstrings of fields explain them.
+_DESCRIBED: Final = ConfigDict(strict=True, use_attribute_docstrings=True)
 
 # Where a missing field says the same as null, and browsers take null for a value.
 _OmitNone: Final = Field(exclude_if=lambda value: value is None)
 
 # JSON has no enumerations: a source arrives as its name.
 SourceName = Annotated[Source, Field(strict=False)]
-ReasonName = Annotated[Reason, Field(strict=False)]
+ReasonName = Annotated[Reason, Field(strict=False), WithJsonSchema({"type": "string"})]
 
 
 class CloseCode(IntEnum):
@@ -211,36 +213,43 @@ class AudioLevels:
     type: Literal["audio-levels"] = "audio-levels"
 
 
-@with_config(_STRICT)
+@with_config(_DESCRIBED)
 @dataclass(frozen=True, slots=True)
 class QualityDetail:
     """The figures of a reason, those that it has."""
 
     available_bps: Annotated[int | None, _OmitNone] = None
-    """`link`: bit/s that the link holds for this picture."""
+    """link: bit/s that the link holds for this picture"""
     needed_bps: Annotated[int | None, _OmitNone] = None
-    """`link`: bit/s of the picture that the tile would show."""
+    """link: bit/s of the picture that the tile would show"""
     width: Annotated[int | None, _OmitNone] = None
-    """`tile`: device pixels."""
+    """tile: device pixels"""
     height: Annotated[int | None, _OmitNone] = None
+    """tile: device pixels"""
     waiting_ms: Annotated[int | None, _OmitNone] = None
-    """`keyframe`: for how long already."""
+    """keyframe: for how long already"""
 
 
-@with_config(_STRICT)
+@with_config(_DESCRIBED)
 @dataclass(frozen=True, slots=True)
 class SlotQuality:
     """Which layers of its track a slot carries, and why no more."""
 
     mid: str
+    """of the m-section"""
     paused: bool
-    """Whether nothing is sent; the layers are -1 then, and sizes and rate 0."""
+    """whether nothing is sent; the layers are -1 then, and sizes and rate 0"""
     spatial: int
+    """the highest layer that is sent, 0 the smallest picture"""
     temporal: int
+    """the same of its frame rate"""
     width: int
+    """in pixels; 0 where it is not known"""
     height: int
     bitrate: int
+    """bit/s of what is sent, smoothed, packet headers included"""
     reason: ReasonName
+    """best, tile, link, publisher, keyframe, hidden or source"""
     detail: QualityDetail
 
 

@@ -8,6 +8,7 @@ import secrets
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.peer import Peer
+from zvonim_sfu.rooms.demand import Demand
 from zvonim_sfu.rooms.events import (
     SFU_ID,
     Answer,
@@ -61,6 +62,8 @@ class Participant:
         self._peer: Peer | None = None
         self._viewer: Viewer | None = None
         "There is one for each peer."
+        self._demand: Demand | None = None
+        "The same."
         self._slot_mode = False
         self._tracks: dict[str, UpTrack] = {}
         self._timer: asyncio.TimerHandle | None = None
@@ -99,7 +102,8 @@ class Participant:
     def statistics(self) -> ParticipantStatistics:
         """What the operator may know."""
         media = self._peer.statistics() if self._peer is not None else None
-        return ParticipantStatistics(self.user_id, self.user_name, self.is_online, media)
+        slots = list(self._viewer.qualities.entries()) if self._viewer is not None else []
+        return ParticipantStatistics(self.user_id, self.user_name, self.is_online, media, slots)
 
     # The WebSocket
 
@@ -180,7 +184,7 @@ class Participant:
     def set_view(self, view: View) -> bool:
         """Note what is on the client's screen. False: it joined without slots, which tiles stand for."""
         if self._viewer is not None:
-            self._viewer.view = view
+            self._viewer.set_view(view)
             self._room.schedule_update(self)
         return self._slot_mode
 
@@ -193,12 +197,29 @@ class Participant:
         """
         return None if self._viewer is None else self._viewer.update(published, claims)
 
+    def follow_speakers(self, claims: Claims) -> None:
+        """Somebody else speaks: where not all fits the link, that is to be seen best."""
+        if self._viewer is not None:
+            self._viewer.qualities.claims = claims
+            if self._viewer.qualities.is_limited:
+                self._viewer.qualities.schedule()
+
+    def follow_ladders(self) -> None:
+        """There is something else to be had of a track that it receives."""
+        if self._viewer is not None:
+            self._viewer.qualities.schedule()
+
     def close_peer(self) -> None:
         """End the media of this participant. The next `join` or offer begins anew."""
         peer, self._peer = self._peer, None
+        if self._viewer is not None:
+            self._viewer.close()
         self._viewer = None
         if peer is not None:
             peer.close()  # which takes its tracks away, see on_up_track_removed
+        if self._demand is not None:
+            self._demand.close()
+        self._demand = None
 
     def close(self, code: CloseCode) -> None:
         """End everything that is its own. Called by its room, which has forgotten it already."""
@@ -217,19 +238,28 @@ class Participant:
         self._log.info("track published", track=track.id, source=track.source)
         message = TrackPublished(self.user_id, track.id, track.source, track.muted)
         self._room.broadcast(message, sender=self)
-        self._room.on_track_added(track)
+        demand = self._demand.add(track) if self._demand is not None and track.kind == "video" else None
+        self._room.on_track_added(track, demand)
 
     def on_up_track_removed(self, track: UpTrack) -> None:
         """Take a track away from the others."""
         if self._tracks.get(track.id) is not track:
             return  # the participant has left
         del self._tracks[track.id]
+        if self._demand is not None:
+            self._demand.remove(track)
         self._log.info("track unpublished", track=track.id)
         self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
         self._room.on_track_removed(track)
 
     def on_ladder_changed(self, track: UpTrack) -> None:
-        """Subscribers without a selection of their own follow by themselves."""
+        """Let those who receive a track choose again."""
+        self._room.on_ladder_changed(track)
+
+    def on_estimate(self, now: float) -> None:
+        """Let what is received follow the link."""
+        if self._viewer is not None:
+            self._viewer.qualities.on_estimate()
 
     def on_offer(self, sdp: str) -> None:
         """Send the server's own offer. While there is no WebSocket it waits in the peer, see Peer.resume."""
@@ -238,9 +268,6 @@ class Participant:
     def on_track_unsupported(self, track: UpTrack) -> None:
         """Tell the client that it cannot receive a track."""
         self.send(self._room.unsupported(track))
-
-    def on_estimate(self, now: float) -> None:
-        """Take note that the client's link holds more or less: what is sent does not follow it yet."""
 
     def on_connection_state(self, state: str) -> None:
         """Log the state, for who debugs: its transport has told the operator. All else is the peer's own affair."""
@@ -258,7 +285,8 @@ class Participant:
                 max_up_tracks=self._room.limits.up_tracks_per_participant,
                 log=self._log,
             )
-            self._viewer = Viewer(self.user_id, self._peer, self.send, slot_mode=self._slot_mode)
+            self._viewer = Viewer(self.user_id, self._peer, self.send, self._room, slot_mode=self._slot_mode)
+            self._demand = Demand(self.send, is_told=self._slot_mode)
             self._room.schedule_update(self)
         return self._peer
 
@@ -266,6 +294,8 @@ class Participant:
         """Have all told again: this may be another page, with another session, behind the same WebSocket."""
         if self._viewer is not None:
             self._viewer.forget_told()
+        if self._demand is not None:
+            self._demand.tell_again()
         self._room.schedule_update(self)
 
     def _expire_after(self, seconds: float) -> None:

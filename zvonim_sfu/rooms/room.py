@@ -19,12 +19,14 @@ from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
 from zvonim_sfu.rooms.ice_servers import ice_servers_for
 from zvonim_sfu.rooms.participant import Participant
 from zvonim_sfu.rooms.statistics import RoomStatistics
+from zvonim_sfu.rooms.turns import Turns
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from zvonim_sfu.media.node import MediaNode
     from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rooms.demand import TrackDemand
     from zvonim_sfu.rooms.events import AudioLevels, DominantSpeaker, IceServer, ServerMessage
     from zvonim_sfu.rooms.ice_servers import SharedSecretServer
     from zvonim_sfu.rooms.limits import Limits
@@ -58,9 +60,11 @@ class Room:
         self._published: Published[UpTrack] | None = None
         "None when it has to be made anew."
         self._audience = Audience()
-        self._update_handle: asyncio.Handle | None = None
-        self._due: set[str] = set()
-        "Who is looked at in the next update, by user_id."
+        self.demands: dict[str, TrackDemand] = {}
+        "What is taken of each video track, by its key."
+        self.turns = Turns()
+        self._due: dict[str, None] = {}
+        "Who is looked at next, by user_id."
         self._empty_timer: asyncio.TimerHandle | None = None
         self._conversation = Conversation(self)
         self._log = structlog.get_logger().bind(room=room_id)
@@ -143,15 +147,25 @@ class Room:
             track_id=track.id,
         )
 
-    def on_track_added(self, track: UpTrack) -> None:
+    def on_track_added(self, track: UpTrack, demand: TrackDemand | None) -> None:
         """Somebody publishes a track: give it to who has a place for it."""
         self._published = None
+        if demand is not None:
+            self.demands[track.key] = demand
         self._schedule(self._audience.concerned_by_arrival(track))
 
     def on_track_removed(self, track: UpTrack) -> None:
         """Somebody publishes a track no more: take it from who has it, and fill its place."""
         self._published = None
+        self.demands.pop(track.key, None)
         self._schedule(self._audience.concerned_by_end(track.key))
+
+    def on_ladder_changed(self, track: UpTrack) -> None:
+        """There is something else to be had of a track: let those who receive it choose again."""
+        if track.key in self.demands:
+            self.demands[track.key].on_ladder_changed()
+            for user_id in self._audience.concerned_by_end(track.key):
+                self._participants[user_id].follow_ladders()
 
     def schedule_update(self, participant: Participant) -> None:
         """Give a participant the tracks that are due."""
@@ -159,9 +173,9 @@ class Room:
 
     def _schedule(self, user_ids: Iterable[str]) -> None:
         """Look at some participants soon. All that happens in one turn of the loop is one update."""
-        self._due.update(user_ids)
-        if self._update_handle is None and (self._due or self._published is None):
-            self._update_handle = asyncio.get_running_loop().call_soon(self._update)
+        self._due.update(dict.fromkeys(user_ids))
+        if self._due or self._published is None:
+            self.turns.add(self._update)
 
     def close(self, code: CloseCode) -> None:
         """End the room and everybody's stay in it."""
@@ -171,25 +185,31 @@ class Room:
         self._participants.clear()
         self._due.clear()
         self._published = None
+        self.demands.clear()
         for participant in participants:
             participant.close(code)
-        if self._update_handle is not None:
-            self._update_handle.cancel()
-            self._update_handle = None
+        self.turns.close()
 
     def follow_speakers(self, keys: Iterable[str], *, lapsed: bool) -> None:
         """Give slots to these tracks, where they have none: their publishers speak; `lapsed`: others do no more."""
         self._schedule(self._audience.concerned_by_claims(keys, lapsed=lapsed))
+        for participant in self._participants.values():
+            participant.follow_speakers(self._conversation.claims)
 
     def _update(self) -> None:
-        self._update_handle = None
-        due, self._due = self._due, set()
+        """Look at one of those who are due."""
         if self._published is None:
             participants = self._participants.values()
             self._published = Published(track for participant in participants for track in participant.tracks)
             self._conversation.follow(tuple(self._published.by_key.values()))
-        for user_id in due & self._participants.keys():
-            self._update_one(self._participants[user_id], self._published)
+        if self._due:
+            user_id = next(iter(self._due))
+            del self._due[user_id]
+            participant = self._participants.get(user_id)
+            if participant is not None:
+                self._update_one(participant, self._published)
+        if self._due:
+            self.turns.add(self._update)
 
     def _update_one(self, participant: Participant, published: Published[UpTrack]) -> None:
         try:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pydantic import with_config
 
 from zvonim_sfu.media.statistics import DESCRIBED, MediaStatistics
+from zvonim_sfu.rooms.events import SlotQuality  # noqa: TC001 - pydantic reads the fields
 
 if TYPE_CHECKING:
     from zvonim_sfu.media.totals import Totals
@@ -25,6 +26,8 @@ class ParticipantStatistics:
     """whether the user's WebSocket is open"""
     media: MediaStatistics | None
     """null before the client's join message"""
+    slots: list[SlotQuality]
+    """how good the pictures are that it receives, and why no better; see docs/protocol.md, View and quality"""
 
 
 @with_config(DESCRIBED)

@@ -1,4 +1,4 @@
-"""What one participant receives: which tracks, and in which slots."""
+"""What one participant receives: which tracks, in which slots, and how good."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 
 from zvonim_sfu.rooms.allocation import Precedence, allocate
 from zvonim_sfu.rooms.audience import OFFERED, Reception
+from zvonim_sfu.rooms.demand import ALL_WANTED
 from zvonim_sfu.rooms.events import SlotChange, Slots
-from zvonim_sfu.rooms.view import EVERYTHING
+from zvonim_sfu.rooms.qualities import Qualities
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -16,35 +17,49 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.rooms.allocation import Claims, Published
     from zvonim_sfu.rooms.events import ServerMessage
+    from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.rooms.view import View
 
 
 class Viewer:
     """Gives a peer its tracks, and tells its client. Its participant owns it, and makes another for another peer."""
 
-    def __init__(self, user_id: str, peer: Peer, send: Callable[[ServerMessage], None], *, slot_mode: bool) -> None:
+    def __init__(
+        self,
+        user_id: str,
+        peer: Peer,
+        send: Callable[[ServerMessage], None],
+        room: Room,
+        *,
+        slot_mode: bool,
+    ) -> None:
         self.slot_mode = slot_mode
-        self.view = EVERYTHING
-        "What is on the client's screen. Who sets it has the room call `update`."
+        self.qualities = Qualities(peer, room, send if slot_mode else None)
         self._user_id = user_id
         self._peer = peer
         self._send = send
         self._assignment: dict[str, UpTrack | None] = {}
         self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
 
+    def set_view(self, view: View) -> None:
+        """Note what is on the client's screen. The room is to call `update` for what it asks for."""
+        self.qualities.view = view
+        self.qualities.schedule()
+
     def update(self, published: Published[UpTrack], claims: Claims) -> Reception:
         """Receive what the others publish, as far as there are slots; `claims` says who goes first."""
+        self.qualities.claims = claims
         if not self.slot_mode:
-            self._peer.set_tracks(published.others_than(self._user_id))
+            tracks = published.others_than(self._user_id)
+            self._peer.set_tracks(tracks)
+            self.qualities.take({track.key: ALL_WANTED for track in tracks if track.kind == "video"})
             return OFFERED
-        view = self.view
+        view = self.qualities.view
         hidden = {mid for mid, tile in view.tiles.items() if tile.is_hidden}
         precedence = Precedence(claims, view.wishes, hidden)
         assignment = allocate(published, self._user_id, self._peer.slots, self._assignment, precedence)
         if assignment != self._assignment or assignment.keys() != self._told.keys():
-            given_up = dict.fromkeys(self._assignment)
-            self._assignment = assignment
-            self._peer.assign(given_up | assignment)
-            self._tell_slots()
+            self._assign(assignment)
         held = frozenset(track.key for track in assignment.values() if track is not None)
         waiting = (published.by_key.get(key) for key in precedence.claimants - held)
         return Reception(
@@ -55,9 +70,26 @@ class Viewer:
             lacks=any(track is not None and track.participant_id != self._user_id for track in waiting),
         )
 
+    def _assign(self, assignment: dict[str, UpTrack | None]) -> None:
+        """Let the slots carry these. What is chosen for a track is known to the peer before the track comes."""
+        given_up = {mid: None for mid, track in self._assignment.items() if assignment.get(mid) is not track}
+        self._assignment = assignment
+        if given_up:
+            self._peer.assign(given_up)
+        self.qualities.tracks = {mid: track for mid, track in assignment.items() if track is not None}
+        self.qualities.decide()
+        self._peer.assign(assignment)
+        self._tell_slots()
+        self.qualities.report()
+
+    def close(self) -> None:
+        """Receive nothing any more. The peer is its participant's to close."""
+        self.qualities.close()
+
     def forget_told(self) -> None:
         """Have all slots told again with the next update: this may be another page behind the same WebSocket."""
         self._told = {}
+        self.qualities.forget_told()
 
     def _tell_slots(self) -> None:
         """Send the slots that carry something else than the client believes."""

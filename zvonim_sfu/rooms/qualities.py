@@ -1,0 +1,282 @@
+"""How good the pictures are that one participant receives: decided when something changes, and told to its client."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.media.source import Source
+from zvonim_sfu.rooms.allocation import NOBODY
+from zvonim_sfu.rooms.demand import ALL_WANTED, EARLY_S, NONE_WANTED
+from zvonim_sfu.rooms.events import QualityDetail, SlotQualities, SlotQuality
+from zvonim_sfu.rooms.quality import NOTHING, Picture, Reason, distribute
+from zvonim_sfu.rooms.view import EVERYTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from zvonim_sfu.media.layer import Selection
+    from zvonim_sfu.media.peer import Peer
+    from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rooms.allocation import Claims
+    from zvonim_sfu.rooms.demand import TrackDemand
+    from zvonim_sfu.rooms.quality import Choice
+    from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.rooms.view import View
+
+# What changes within this time is one decision.
+COALESCE_S: Final = 0.1
+# Rates and patience change by themselves; a link that holds so many times what is wanted is looked at less often.
+REPEAT_S: Final = 0.5
+WIDE: Final = 2.0
+REPEAT_WIDE_S: Final = 3.0
+# How often it is looked whether what is waited for has come.
+WATCH_S: Final = 0.25
+# Twice a second is as often as a client is told.
+TELL_INTERVAL_S: Final = 0.5
+# Who waits for less is not told.
+WAITING_S: Final = 0.15
+# Figures are told again when they have changed by this part.
+NEWS: Final = 0.2
+# For sounds, bit/s: what their packets add to a payload that is no silence, and what is left for who begins to speak.
+SOUND_OVERHEAD_BPS: Final = 16_000
+SILENCE_BPS: Final = 8_000
+LEAST_RESERVE_BPS: Final = 40_000
+
+
+class Qualities:
+    """Owner of one timer, which runs while there is something to look after. Owned by a Viewer, which closes it.
+
+    Args:
+        peer: sends what is decided.
+        room: knows what there is, and is taken, of each video track, and has turns for decisions.
+        tell: gives the client a message; None for a documented client, which knows none of these, has no tiles, and
+            for which its owner calls `take`.
+    """
+
+    def __init__(
+        self,
+        peer: Peer,
+        room: Room,
+        tell: Callable[[SlotQualities], None] | None,
+    ) -> None:
+        self.view: View = EVERYTHING
+        "What is on the client's screen; who sets it calls `decide` or `schedule`, as with the other two."
+        self.claims: Claims = NOBODY
+        self.tracks: Mapping[str, UpTrack] = {}
+        "What m-sections carry, by mid."
+        self._peer = peer
+        self._room = room
+        self._tell = tell
+        self._loop = asyncio.get_running_loop()
+        self._allotment = NOTHING
+        self._selected: dict[str, Selection | None] = {}
+        self._taken: dict[str, tuple[TrackDemand, int]] = {}
+        "What is taken of each track, by its key."
+        self._told: dict[str, tuple[str, SlotQuality]] = {}
+        "By mid, with the key of the track that it was about."
+        self._told_at = self._decided_at = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_limited(self) -> bool:
+        """Whether a better link would make anything better."""
+        return self._allotment.is_limited
+
+    def on_estimate(self) -> None:
+        """What the link holds has changed: down at once, up with the next repetition."""
+        estimate = self._peer.estimate_bps
+        if estimate is None or estimate < self._allotment.spent_bps:
+            self.schedule()
+        elif self.is_limited:
+            self._wake(self._decided_at + REPEAT_S)
+
+    def schedule(self) -> None:
+        """Decide anew soon: all that changes within a tenth of a second is one decision."""
+        self._wake(max(self._loop.time(), self._decided_at + COALESCE_S))
+
+    def forget_told(self) -> None:
+        """Have everything told again: this may be another page."""
+        self._told.clear()
+
+    def close(self) -> None:
+        """Take nothing any more."""
+        self._cancel_timer()
+        self._room.turns.discard(self._run)
+        for demand, level in self._taken.values():
+            demand.move(level, None)
+        self._taken = {}
+
+    def decide(self) -> None:
+        """Find out what each slot gets now, and have it sent; `report` tells of it."""
+        self._cancel_timer()
+        now = self._decided_at = self._loop.time()
+        if self._tell is None:
+            self.tracks = {
+                mid: down.up_track for mid, down in self._peer.down_tracks.items() if down.up_track is not None
+            }
+        pictures = self._pictures(now)
+        self._allotment = distribute(
+            pictures, self._peer.estimate_bps, self._allotment, now, reserved_bps=_reserve(self.tracks.values(), now)
+        )
+        choices = self._allotment.choices
+        self._peer.wanted_bps = self._allotment.wanted_bps
+        selected = {mid: choice.selection for mid, choice in choices.items()}
+        changed = {mid: to for mid, to in selected.items() if mid not in self._selected or self._selected[mid] != to}
+        self._selected = selected
+        if changed:
+            self._peer.select(changed)
+        if self._tell is not None:
+            self.take({choice.key: _level(choice) for choice in choices.values()})
+
+    def report(self) -> None:
+        """Tell the client what it does not know yet, and see to it that all this goes on."""
+        now = self._loop.time()
+        entries = {entry.mid: entry for entry in self.entries()}
+        next_at = math.inf
+        if (estimate := self._peer.estimate_bps) is not None:
+            is_wide = not self.is_limited and estimate > WIDE * self._allotment.wanted_bps
+            next_at = self._decided_at + (REPEAT_WIDE_S if is_wide else REPEAT_S)
+        if any(down.waiting_since is not None for down in self._peer.down_tracks.values()):
+            next_at = min(next_at, now + WATCH_S)
+        keys = {mid: choice.key for mid, choice in self._allotment.choices.items()}
+        told = {mid: entry for mid, (key, entry) in self._told.items() if keys.get(mid) == key}
+        news = tuple(entry for mid, entry in entries.items() if mid not in told or _is_news(told[mid], entry))
+        if news and self._tell is not None:
+            if now < self._told_at + TELL_INTERVAL_S - EARLY_S:
+                next_at = min(next_at, self._told_at + TELL_INTERVAL_S)
+            else:
+                self._told_at = now
+                told |= {entry.mid: entry for entry in news}
+                self._tell(SlotQualities(news))
+        self._told = {mid: (keys[mid], entry) for mid, entry in told.items()}
+        if next_at < math.inf:
+            self._wake(next_at)
+
+    def take(self, levels: Mapping[str, int]) -> None:
+        """Tell video tracks (by key) which level of them is taken from now on, and all others that nothing is."""
+        before, self._taken = self._taken, {}
+        for key, level in levels.items():
+            demand = self._room.demands.get(key)
+            if demand is not None:
+                former, former_level = before.get(key, (None, None))
+                if former is demand:
+                    del before[key]
+                    demand.move(former_level, level)
+                else:
+                    demand.move(None, level)
+                self._taken[key] = demand, level
+        for demand, level in before.values():
+            demand.move(level, None)
+
+    def entries(self) -> Iterable[SlotQuality]:
+        """Return how good each picture is now, and why."""
+        now = self._loop.time()
+        carrying = self._peer.down_tracks
+        for mid, choice in self._allotment.choices.items():
+            found = self._taken.get(choice.key)
+            if found is not None:
+                down = carrying.get(mid)
+                current = None if down is None else down.current
+                waiting_since = None if down is None else down.waiting_since
+                waiting_s = 0.0 if waiting_since is None else now - waiting_since
+                yield self._entry(mid, choice, found[0], current, waiting_s)
+
+    def _entry(
+        self, mid: str, choice: Choice, demand: TrackDemand, current: tuple[int, int] | None, waiting_s: float
+    ) -> SlotQuality:
+        reason, detail, rung = choice.reason, QualityDetail(), choice.rung
+        if rung is None:
+            current = None
+        elif waiting_s >= WAITING_S:
+            reason, detail = Reason.KEYFRAME, QualityDetail(waiting_ms=round(waiting_s * 1000))
+        elif not demand.is_live(rung.spatial):
+            reason = Reason.PUBLISHER
+        if reason is Reason.TILE:
+            tile = self.view.tiles[mid]
+            detail = QualityDetail(width=tile.width, height=tile.height)
+        elif reason is Reason.LINK:
+            detail = QualityDetail(available_bps=choice.available_bps, needed_bps=choice.needed_bps)
+        if current is not None:
+            rung = next((other for other in demand.ladder(self._decided_at) if other[:2] == current), rung)
+        if rung is None:
+            return SlotQuality(mid, True, -1, -1, 0, 0, 0, reason, detail)
+        spatial, temporal, width, height, _, bitrate = rung
+        return SlotQuality(mid, False, spatial, temporal, width, height, bitrate, reason, detail)
+
+    def _pictures(self, now: float) -> list[Picture]:
+        """Return what is to be sent, the most important first."""
+        wishes, claims = self.view.wishes, self.claims
+        asked = {wish.key: place for place, wish in reversed(list(enumerate(wishes)))}
+        pinned = {wish.key for wish in wishes if wish.pinned}
+        ordered = []
+        for place, (mid, track) in enumerate(self.tracks.items()):
+            demand = self._room.demands.get(track.key)
+            if demand is not None:
+                tile = self.view.tiles.get(mid)
+                is_screen = track.source is Source.SCREEN
+                is_focus = track.key in pinned or track.participant_id == claims.dominant
+                ladder = demand.ladder(now)
+                rank = (
+                    not (is_screen or is_focus),
+                    track.key not in pinned,
+                    not is_screen,
+                    asked.get(track.key, math.inf),
+                    claims.ranks.get(track.participant_id, math.inf),
+                    place,
+                )
+                ordered.append((rank, Picture(mid, track.key, ladder, tile, is_screen=is_screen, is_focus=is_focus)))
+        return [picture for _, picture in sorted(ordered, key=lambda pair: pair[0])]
+
+    def _wake(self, at: float) -> None:
+        if self._timer is None or at < self._timer.when():
+            self._cancel_timer()
+            self._timer = self._loop.call_at(at, self._on_timer)
+
+    def _on_timer(self) -> None:
+        self._timer = None
+        self._room.turns.add(self._run)
+
+    def _run(self) -> None:
+        self.decide()
+        self.report()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+
+def _level(choice: Choice) -> int:
+    """Return the layers that a choice needs its publisher to send."""
+    if choice.selection is None and not choice.wants_more:
+        return NONE_WANTED
+    return ALL_WANTED if choice.wants_more or choice.selection is None else choice.selection.spatial
+
+
+def _reserve(tracks: Iterable[UpTrack], now: float) -> float:
+    """Return what sounds take, in bit/s."""
+    taken = 0
+    for track in tracks:
+        if track.kind == "audio" and not track.is_paused:
+            rate = sum(rung.bitrate for rung in track.ladder(now))
+            taken += rate + SOUND_OVERHEAD_BPS if rate > SILENCE_BPS else rate
+    return max(taken, LEAST_RESERVE_BPS)
+
+
+def _is_news(told: SlotQuality, entry: SlotQuality) -> bool:
+    """Whether a client is to hear of it: what is shown, why, or a figure that is another by a fifth."""
+    return (
+        (told.paused, told.spatial, told.temporal, told.width, told.height, told.reason)
+        != (entry.paused, entry.spatial, entry.temporal, entry.width, entry.height, entry.reason)
+        or (told.detail.width, told.detail.height) != (entry.detail.width, entry.detail.height)
+        or any(
+            abs(after - before) > NEWS * before
+            for before, after in (
+                (told.bitrate, entry.bitrate),
+                (told.detail.available_bps or 0, entry.detail.available_bps or 0),
+                (told.detail.needed_bps or 0, entry.detail.needed_bps or 0),
+            )
+        )
+    )
