@@ -212,8 +212,8 @@ def step(
         current: what it has had until now; None for nothing, or nothing that its decoder could go on from.
         target: what it is to get, of layers that there are.
         description: of the packet.
-        begins_picture: whether the packet is the first one of its picture: it begins a frame, and has another timestamp
-            than the packet before.
+        begins_picture: whether the packet is the first one of its picture: it begins a frame, and the packet right
+            before it has come and is of another picture.
     """
     if description.keyframe:
         return target

@@ -70,26 +70,21 @@ def _frame(flags: int, layers: int) -> tuple[int, int, bool, bool, bool, Switchi
     predicted, begins, ends = flags & 0x40 > 0, flags & 0x08 > 0, flags & 0x04 > 0
     # Predicted neither from other pictures nor from a layer below: any decoder can start with it.
     keyframe = begins and not predicted and not (from_below and spatial)
-    switch = _switching_point(layers, predicted=predicted) if begins and not keyframe else None
+    switch = _switching_point(layers) if begins and not keyframe else None
     return spatial, temporal, begins, ends, keyframe, switch
 
 
-def _switching_point(layers: int, *, predicted: bool) -> SwitchingPoint | None:
-    """Tell what may begin with a frame by its P flag and its layer indices.
+def _switching_point(layers: int) -> SwitchingPoint | None:
+    """Tell what may begin with a frame by its layer indices: U allows all temporal layers above its own.
 
-    U allows all higher temporal layers of the picture's spatial layers. A frame that is predicted from the layer below
-    only is where an encoder has turned a spatial layer on, all of it; RFC 9628 says so of no more than this frame, but
-    what follows cannot refer to what was not there.
+    A spatial layer may begin without a keyframe where its frame is not predicted from other pictures; but the end of
+    the layer below has been marked as the end of the picture by then.
     """
-    temporal, up, spatial, from_below = layers >> 5, layers >> 4 & 1, layers >> 1 & 7, layers & 1
-    if not predicted and from_below and spatial and (up or not temporal):
-        return SwitchingPoint(
-            Restriction(spatial - 1, temporal), restriction_bits((spatial, higher) for higher in range(MAX_LAYERS))
-        )
-    if up and temporal < MAX_LAYERS - 1:
-        higher = range(temporal + 1, MAX_LAYERS)
-        return SwitchingPoint(Restriction(spatial, temporal), restriction_bits((spatial, t) for t in higher))
-    return None
+    temporal, up, spatial = layers >> 5, layers >> 4 & 1, layers >> 1 & 7
+    if not up or temporal == MAX_LAYERS - 1:
+        return None
+    above = restriction_bits((spatial, higher) for higher in range(temporal + 1, MAX_LAYERS))
+    return SwitchingPoint(Restriction(spatial, temporal), above)
 
 
 def _structure(payload: bytes, at: int, first: int) -> Structure | None:
