@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.rtp.sequence import seq_delta
@@ -17,6 +18,7 @@ _OUTSTANDING: Final = 0
 _MISSING: Final = 1
 _RECEIVED: Final = 2
 
+_ALL_RECEIVED: Final = bytes([_RECEIVED]) * 0x8000
 _REFERENCE_WRAP: Final = 1 << 24
 
 
@@ -68,6 +70,27 @@ class ReportReader:
         first = end + seq_delta(feedback.base_sequence, end & 0xFFFF)
         ticks = self._extend(feedback.reference_time) * TICKS_PER_REFERENCE
 
+        start, stop = first & mask, (first & mask) + feedback.count
+        if (
+            len(feedback.received) == feedback.count
+            and oldest <= first
+            and first + feedback.count <= end
+            and stop <= mask
+            and not any(fates[start:stop])
+        ):
+            # Nearly always all of them came, and nothing is known of them yet.
+            fates[start:stop] = _ALL_RECEIVED[: feedback.count]
+            passed = accumulate((delta for _, delta in feedback.received), initial=ticks)
+            next(passed)
+            return Report(
+                list(range(first, first + feedback.count)),
+                times[start:stop].tolist(),
+                [tick / TICKS_PER_S for tick in passed],
+                sizes[start:stop].tolist(),
+                0,
+                0,
+                0,
+            )
         numbers: list[int] = []
         sent_at: list[float] = []
         arrived_at: list[float] = []

@@ -32,10 +32,19 @@ class Throughput:
     receiver's interval nor a burst within it distorts it.
     """
 
-    __slots__ = ("_marks",)
+    __slots__ = ("_marks", "acknowledged_bps", "sent_bps")
+
+    sent_bps: float | None
+    """At which rate packets were sent, lost ones too, in bit/s; None while not enough is known."""
+    acknowledged_bps: float | None
+    """At which rate packets came, in bit/s; None while not enough is known.
+
+    Never more than the rate at which they were sent: what came faster had waited, or the receiver lies.
+    """
 
     def __init__(self) -> None:
         self._marks: deque[_Mark] = deque()
+        self.sent_bps = self.acknowledged_bps = None
 
     def add(self, report: Report) -> None:
         """Take a report with at least one packet that came."""
@@ -57,39 +66,23 @@ class Throughput:
         marks.append(mark)
         while len(marks) > 2 and mark.arrived_at - marks[1].arrived_at >= WINDOW_S:
             marks.popleft()
-
-    @property
-    def sent_bps(self) -> float | None:
-        """At which rate packets were sent, lost ones too, in bit/s; None while not enough is known."""
-        if not self._is_known():
-            return None
-        first, last = self._marks[0], self._marks[-1]
-        return (last.sent_bytes - first.sent_bytes) * 8 / (last.sent_at - first.sent_at)
-
-    @property
-    def acknowledged_bps(self) -> float | None:
-        """At which rate packets came, in bit/s; None while not enough is known.
-
-        Never more than the rate at which they were sent: what came faster had waited, or the receiver lies.
-        """
-        sent_bps = self.sent_bps
-        if sent_bps is None:
-            return None
-        return min(sent_bps, _acknowledged_bps(self._marks[0], self._marks[-1]))
+        first = marks[0]
+        if mark.arrived_at - first.arrived_at < WINDOW_S / 2:
+            self.sent_bps = self.acknowledged_bps = None
+            return
+        self.sent_bps = (mark.sent_bytes - first.sent_bytes) * 8 / (mark.sent_at - first.sent_at)
+        self.acknowledged_bps = min(self.sent_bps, _acknowledged_bps(first, mark))
 
     @property
     def latest_bps(self) -> float | None:
         """At which rate packets came in the last tenth of a second, in bit/s: what a full link holds."""
-        if not self._is_known():
+        if self.acknowledged_bps is None:
             return None
         last = self._marks[-1]
         for mark in reversed(self._marks):
             if last.arrived_at - mark.arrived_at >= SHORT_WINDOW_S:
                 return _acknowledged_bps(mark, last)
         return self.acknowledged_bps
-
-    def _is_known(self) -> bool:
-        return len(self._marks) > 1 and self._marks[-1].arrived_at - self._marks[0].arrived_at >= WINDOW_S / 2
 
 
 def _acknowledged_bps(first: _Mark, last: _Mark) -> float:

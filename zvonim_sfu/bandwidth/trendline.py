@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import deque
 from enum import Enum
+from operator import mul
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -96,12 +97,10 @@ class Trendline:
     def _fit(self) -> float:
         """Return the slope of the least-squares line, in ms of delay per ms."""
         mean_x = sum(self._xs) / WINDOW
-        mean_y = sum(self._ys) / WINDOW
         xs = [x - mean_x for x in self._xs]
-        square = sum([x * x for x in xs])
-        if square <= 0:
-            return self._slope
-        return sum([x * (y - mean_y) for x, y in zip(xs, self._ys, strict=True)]) / square
+        square = sum(map(mul, xs, xs))
+        # No mean of the delays is needed, for the sum of `xs` is nothing.
+        return sum(map(mul, xs, self._ys)) / square if square > 0 else self._slope
 
     def _judge(self, slope: float, delta: GroupDelta) -> None:
         signal_ms = min(self._count, MAX_COUNTED) * slope * GAIN
