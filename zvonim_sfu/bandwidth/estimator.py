@@ -53,7 +53,7 @@ REMB_VALID_S: Final = 10.0
 # Below this share of the estimate, the application does not fill what it may: the estimate is not tested by it.
 APPLICATION_LIMITED: Final = 0.65
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
-SERVED: Final = 0.85
+SERVED: Final = 0.95
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,7 +24,7 @@ START_FACTOR: Final = 3.0
 FACTOR: Final = 2.0
 # No higher than a little above what would be used: the estimate that it yields is to be enough for that, and for what
 # an allocation keeps in reserve before it goes up.
-WANTED_FACTOR: Final = 1.25
+WANTED_FACTOR: Final = 1.3
 # One that raises less is not worth its padding.
 MIN_GAIN: Final = 1.1
 # Between probes that were no success, and after which the intervals grow to the second figure. A link that has become

@@ -54,6 +54,10 @@ class Link:
     def capacity_at(self, time: float) -> float:
         return self._rates[bisect_right(self._starts, time) - 1]
 
+    def capacity_since(self, time: float) -> float:
+        """Return since when it has been what it is at a time."""
+        return self._starts[bisect_right(self._starts, time) - 1]
+
     def mean_capacity(self, start: float, end: float) -> float:
         """Return the mean over a span of time, in bit/s."""
         edges = [start, *(step for step in self._starts if start < step < end), end]

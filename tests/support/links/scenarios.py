@@ -67,6 +67,19 @@ class Run:
         """Return how long after a moment a flow received that much over a second, in seconds."""
         return self.flows[flow].reached(bps, START_S + after)
 
+    def link_changed_at(self, time: float) -> float:
+        """Return since when the capacity has been what it is at a time."""
+        return max(self.link.capacity_since(START_S + time) - START_S, 0.0)
+
+    def settled_s(self, after: float, end: float) -> float | None:
+        """Return how long after a moment all flows together took 0.8 of the capacity over a second; None: never."""
+        at = after
+        while at + 1 <= end:
+            if self.utilisation(at, at + 1) >= 0.8:
+                return at - after
+            at += 0.1
+        return None
+
     def overshoot(self, start: float, end: float, flow: int = 0) -> float:
         """Return the highest estimate against the capacity."""
         capacity = self.link.mean_capacity(START_S + start, START_S + end)
