@@ -9,6 +9,7 @@ from zvonim_sfu.bandwidth.probing import (
     MAX_INTERVAL_S,
     MAX_PACKETS,
     MIN_BYTES,
+    MIN_GAIN,
     RECOVERY_AFTER_S,
     RECOVERY_FACTOR,
     RESULT_TIMEOUT_S,
@@ -143,7 +144,7 @@ def test_at_first_it_goes_up_from_result_to_result() -> None:
 
 def test_nothing_is_probed_that_nobody_would_use() -> None:
     prober = Prober()
-    assert prober.next(MBPS, 0.85 * MBPS) is None
+    assert prober.next(MBPS, 0.99 * MIN_GAIN / WANTED_FACTOR * MBPS) is None
     assert prober.next(MBPS, 0) is None
     assert prober.next(MBPS, 2 * MBPS) == WANTED_FACTOR * 2 * MBPS
     assert Prober().next(19.9 * MBPS) is None  # not above the limit
