@@ -12,7 +12,7 @@ from tests.net.links import rtp_header, sessions, waiting
 from zvonim_sfu.bandwidth.estimator import MIN_BPS, START_BPS
 from zvonim_sfu.bandwidth.pacer import MAX_QUEUED_BYTES, Priority
 from zvonim_sfu.bandwidth.trace import replay
-from zvonim_sfu.media.link import CHECK_S, DEAF_S, Link
+from zvonim_sfu.media.link import CHECK_S, DEAF_S, MAX_REPORTS_PER_S, Link
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.kernel import PYTHON
 from zvonim_sfu.net.sending import UNPACED
@@ -170,6 +170,16 @@ def test_it_is_over_when_the_client_agrees_no_more(scene: Scene) -> None:
     scene.link.negotiated(transport_cc=False)
     assert (scene.link.estimate_bps, scene.link.snapshot(), scene.egress.history) == (None, None, None)
     assert scene.trace.closed
+
+
+def test_a_flood_of_reports_is_not_read(scene: Scene) -> None:
+    scene.link.negotiated(transport_cc=True)
+    for second in range(2):
+        scene.now = 100.0 + second
+        for _ in range(10 * MAX_REPORTS_PER_S):
+            scene.flush(10)
+            scene.report()
+    assert sum("feedback" in line for line in scene.trace) == 2 * MAX_REPORTS_PER_S
 
 
 def test_before_the_first_report_nothing_waits_and_then_a_burst_does_in_order(scene: Scene) -> None:

@@ -37,6 +37,8 @@ TELL_CHANGE: Final = 0.03
 TELL_INTERVAL_S: Final = 0.1
 # A client that has agreed to report and says nothing for so long does not do it.
 DEAF_S: Final = 2.0
+# Reports that are read in a second: browsers send twenty at most, and one that lies costs half a millisecond.
+MAX_REPORTS_PER_S: Final = 100
 # Over how much time what is sent is measured for the pacer.
 MEASURE_S: Final = 0.25
 # A timer may come a little before its time.
@@ -108,6 +110,9 @@ class Link:
         self._is_deaf = False
         self._deaf_at: float | None = None
         self._check_at = -math.inf
+        self._reports = 0
+        "In the present second, which ends then:"
+        self._reports_until = -math.inf
         self._told_bps: float | None = None
         self._told_at = -math.inf
         self._is_probing = False
@@ -145,8 +150,13 @@ class Link:
             self._trace = None
 
     def on_feedback(self, feedback: TransportFeedback, now: float) -> None:
-        """Take a transport feedback of the client; one that was not agreed on says nothing."""
-        if self._told is not None and self._egress.history is not None:
+        """Take a transport feedback of the client; one that was not agreed on, or one too many, says nothing."""
+        if self._told is None or self._egress.history is None:
+            return
+        if now >= self._reports_until:
+            self._reports, self._reports_until = 0, now + 1
+        self._reports += 1
+        if self._reports <= MAX_REPORTS_PER_S:
             self._hear()
             self._told.on_feedback(feedback, now)
             self._follow(now)
