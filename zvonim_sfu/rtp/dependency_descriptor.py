@@ -145,9 +145,10 @@ def _read_templates(bits: BitReader) -> Templates:
     sizes: tuple[tuple[int, int], ...] = ()
     if bits.read(1):
         sizes = tuple((bits.read(16) + 1, bits.read(16) + 1) for _ in range(layers[-1].spatial + 1))
-    targets = tuple(_target(layers, indications, 2 * place) for place in reversed(range(target_count)))
     temporal_layers = max(layer.temporal for layer in layers) + 1
-    return Templates(offset, layers, indications, targets, Structure(sizes, temporal_layers))
+    return Templates(
+        offset, layers, indications, _targets(layers, indications, target_count), Structure(sizes, temporal_layers)
+    )
 
 
 def _read_layers(bits: BitReader) -> tuple[Restriction, ...]:
@@ -166,9 +167,19 @@ def _read_layers(bits: BitReader) -> tuple[Restriction, ...]:
     return tuple(layers)
 
 
-def _target(layers: tuple[Restriction, ...], indications: tuple[int, ...], shift: int) -> Restriction:
-    """Return up to which layers a decode target goes: those of the templates that are present in it."""
-    present = [layer for layer, word in zip(layers, indications, strict=True) if word >> shift & 3]
-    return Restriction(
-        max((layer.spatial for layer in present), default=0), max((layer.temporal for layer in present), default=0)
-    )
+def _targets(layers: tuple[Restriction, ...], indications: tuple[int, ...], count: int) -> tuple[Restriction, ...]:
+    """Return up to which layers each decode target goes: those of the templates that are present in it."""
+    by_spatial, by_temporal = [0] * _MAX_SPATIAL_LAYERS, [0] * _MAX_TEMPORAL_LAYERS
+    for (spatial, temporal), word in zip(layers, indications, strict=True):
+        by_spatial[spatial] |= word
+        by_temporal[temporal] |= word
+    shifts = range(2 * count - 2, -1, -2)
+    return tuple(Restriction(_highest(by_spatial, shift), _highest(by_temporal, shift)) for shift in shifts)
+
+
+def _highest(words: list[int], shift: int) -> int:
+    """Return the last of the words in which the indication at this place is another than "not present"; 0 for none."""
+    layer = len(words) - 1
+    while layer and not words[layer] >> shift & 3:
+        layer -= 1
+    return layer
