@@ -177,7 +177,7 @@ def test_a_flood_of_reports_is_not_read(scene: Scene) -> None:
     for second in range(2):
         scene.now = 100.0 + second
         for _ in range(10 * MAX_REPORTS_PER_S):
-            scene.flush(10)
+            scene.flush(10, priority=UNPACED)
             scene.report()
     assert sum("feedback" in line for line in scene.trace) == 2 * MAX_REPORTS_PER_S
 
