@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, replace
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -18,8 +18,10 @@ from tests.media.raw_client import RawClient, camera
 from tests.media.support import VP8, rtp
 from tests.support.chromium import chromium, playwright_driver
 from tests.support.eventually import until
+from tests.support.firefox import firefox
 from tests.support.in_process import serve
 from tests.support.media_files import BOB, write_devices
+from tests.support.namespace import network_namespace
 from tests.support.relay import Profile, Relay
 from zvonim_sfu.bandwidth.trace import replay
 from zvonim_sfu.media.traces import Traces
@@ -28,9 +30,11 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from tests.browser.senses import Tab
     from tests.support.in_process import InProcess
     from zvonim_sfu.media.peer import Peer
 
+ROOM: Final = "bandwidth"
 NEAR: Final = Profile(delay_ms=20)
 LADDER_BPS: Final = (150_000, 500_000, 1_200_000, 2_500_000)
 """What a publisher with layers would send."""
@@ -83,43 +87,61 @@ class Picture:
 
 
 @asynccontextmanager
-async def picture(server: InProcess, folder: Path, room: str) -> AsyncIterator[Picture]:
-    """Let Chromium join, and publish into its first slot for a picture."""
+async def page(browser: str, folder: Path) -> AsyncIterator[Tab]:
+    """A page of this browser."""
+    if browser == "firefox":
+        async with firefox() as fox:
+            yield await fox.new_tab(preload=SCRIPTS)
+        return
     video, audio = write_devices(folder, BOB, 15)
-    async with playwright_driver() as playwright, chromium(playwright, video=video, audio=audio) as browser:
-        tab = await browser.new_tab(preload=SCRIPTS)
-        await client.join(tab, server.url, room, BOB.name)
-        (bob,) = server.registry.rooms[room].participants.values()
-        await until(lambda: bob._peer is not None and bob._peer.connection_state == "connected")
-        peer = bob._peer
-        assert peer is not None
-        source = Participant(server.node, "source", RawClient())
-        await publish(source, camera(codecs=(replace(VP8, feedback=("nack", "nack pli")),)))
-        sender = Picture(peer, source)
-        sender._send_frame(LADDER_BPS[0])
-        await until(lambda: source.up.codec is not None)
-        peer.assign({next(slot.mid for slot in peer.slots if slot.kind == "video"): source.up})
-        yield sender
-        source.peer.close()
-        await source.client.close()
+    async with playwright_driver() as playwright, chromium(playwright, video=video, audio=audio) as chrome:
+        yield await chrome.new_tab(preload=SCRIPTS)
+
+
+@asynccontextmanager
+async def picture(server: InProcess, tab: Tab) -> AsyncIterator[Picture]:
+    """Let a page join, and publish into its first slot for a picture."""
+    await client.join(tab, server.url, ROOM, BOB.name)
+    (bob,) = server.registry.rooms[ROOM].participants.values()
+    await until(lambda: bob._peer is not None and bob._peer.connection_state == "connected")
+    peer = bob._peer
+    assert peer is not None
+    source = Participant(server.node, "source", RawClient())
+    await publish(source, camera(codecs=(replace(VP8, feedback=("nack", "nack pli")),)))
+    sender = Picture(peer, source)
+    sender._send_frame(LADDER_BPS[0])
+    await until(lambda: source.up.codec is not None)
+    peer.assign({next(slot.mid for slot in peer.slots if slot.kind == "video"): source.up})
+    yield sender
+    source.peer.close()
+    await source.client.close()
 
 
 @pytest.mark.asyncio
-async def test_the_estimate_follows_the_link_of_a_browser_and_its_trace_is_replayed(tmp_path: Path) -> None:
-    async with Relay(up=NEAR, down=NEAR, seed=7) as relay, serve(announce=[relay.announced]) as server:
-        relay.set_server(("127.0.0.1", server.node.udp.addresses[0][1]))
-        server.node._traces = Traces(tmp_path / "traces")
-        async with picture(server, tmp_path, "bandwidth") as sender:
-            assert await sender.send(10) > 2_000_000, "a free link carries nearly all that there is"
-            relay.change(up=NEAR, down=replace(NEAR, rate_bps=1_500_000))
-            assert 800_000 < await sender.send(12) < 1_500_000
-            relay.change(up=NEAR, down=replace(NEAR, rate_bps=400_000))
-            assert 150_000 < await sender.send(12) < 400_000
-            relay.change(up=NEAR, down=NEAR)
-            assert await sender.send(12) > 2_000_000, "and does so again"
-            link = sender.peer.statistics().transport.link
-            assert link is not None
-            assert link.probes > 2
+@pytest.mark.parametrize("browser", ["chromium", pytest.param("firefox", marks=pytest.mark.long)])
+async def test_the_estimate_follows_the_link_of_a_browser_and_its_trace_is_replayed(
+    tmp_path: Path, browser: str
+) -> None:
+    with network_namespace() if browser == "firefox" else nullcontext("127.0.0.1") as host:
+        async with (
+            Relay((host, 0), up=NEAR, down=NEAR, seed=7, allowed=[host, "127.0.0.1"]) as relay,
+            serve(announce=[relay.announced]) as server,
+            page(browser, tmp_path) as tab,
+        ):
+            relay.set_server(("127.0.0.1", server.node.udp.addresses[0][1]))
+            server.node._traces = Traces(tmp_path / "traces")
+            async with picture(server, tab) as sender:
+                assert await sender.send(10) > 2_000_000, "a free link carries nearly all that there is"
+                relay.change(up=NEAR, down=replace(NEAR, rate_bps=1_500_000))
+                assert 800_000 < await sender.send(12) < 1_500_000
+                relay.change(up=NEAR, down=replace(NEAR, rate_bps=400_000))
+                assert 150_000 < await sender.send(12) < 400_000
+                relay.change(up=NEAR, down=NEAR)
+                assert await sender.send(12) > 2_000_000, "and does so again"
+                link = sender.peer.statistics().transport.link
+                assert link is not None
+                assert link.probes > 2
+                assert tab.errors == []
     (file,) = (tmp_path / "traces").iterdir()
     with file.open() as lines:
         steps = list(replay(lines))
