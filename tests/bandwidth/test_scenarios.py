@@ -146,18 +146,18 @@ def test_a_pause_leaves_the_link_to_others_and_ends_at_once() -> None:
 
 @pytest.mark.parametrize(
     ("bps", "layer_bps"),
-    [(300 * KBPS, 150 * KBPS), (1 * MBPS, 500 * KBPS), (2 * MBPS, 1500 * KBPS)],
+    [(300 * KBPS, 150 * KBPS), (700 * KBPS, 500 * KBPS), (1 * MBPS, 500 * KBPS), (2 * MBPS, 1500 * KBPS)],
 )
 def test_a_layer_that_fits_is_forwarded_and_stays(bps: float, layer_bps: float) -> None:
     run = scenarios.layers((0, bps))
     assert run.rates(10, 60)[0] > 0.97 * layer_bps
-    assert run.switches(0) <= 4
+    assert len(run.switches()) <= 4
     assert run.queue_ms(10, 60) < QUEUE_MS
 
 
 @pytest.mark.parametrize("link", [{}, {"jitter_s": 0.03}, {"loss": 0.02}, {"delay_s": 0.02}, {"queue_s": 1.0}])
 def test_layers_follow_a_link_down_at_once_and_up_soon(link: dict[str, float]) -> None:
-    """1.5 Mbit/s, 400 kbit/s, 150 kbit/s and back: no layer is too high for long, and none is missed for long.
+    """1.5 Mbit/s, 400 kbit/s, 150 kbit/s and back, by the real allocation: no layer is too high or too low for long.
 
     With 150 kbit/s there is sound alone, and it does not wait.
     """
@@ -168,14 +168,30 @@ def test_layers_follow_a_link_down_at_once_and_up_soon(link: dict[str, float]) -
         assert run.wrong_layer_s(layer, at, end) < (2 if layer < before else RECOVERY_S)
         assert run.sound_ms(at + 2, end) < 60
         before = layer
-    assert run.switches(0) <= 2 * len(scenarios.DOWN_AND_UP)
+    assert len(run.switches()) <= 2 * len(scenarios.DOWN_AND_UP)
+
+
+def test_a_grid_of_nine_follows_a_link_and_sound_does_not_suffer() -> None:
+    """On 1.5 Mbit/s all but one are seen, on 600 kbit/s some; all come back, and none flickers."""
+    run = scenarios.grid()
+
+    def seen(at: float) -> list[int]:
+        return [run.shown(picture, at, at + 0.1)[0][0] for picture in range(9)]
+
+    assert min(seen(10)) >= 1
+    assert sum(layer >= 0 for layer in seen(55)) >= 7
+    assert sum(layer >= 0 for layer in seen(85)) >= 2
+    assert min(seen(90 + RECOVERY_S)) >= 1
+    for start, end in ((2, 30), (32, 60), (62, 90), (92, 150)):
+        assert run.sound_ms(start, end) < 60
+    assert all(len(run.switches(picture)) <= 12 for picture in range(9))
 
 
 def test_a_link_far_from_full_is_hardly_probed_and_hardly_paced() -> None:
     """Of 1800 frames, those that are keyframes are smoothed; the two probes need the timer too."""
     flow = scenarios.layers((0, 20 * MBPS)).flows[0]
     assert flow.probes <= 2
-    assert flow.padding_bytes < 40_000
+    assert flow.padding_bytes < 50_000
     assert flow.releases <= 180
 
 

@@ -52,6 +52,8 @@ QUEUEING_S: Final = 0.1
 REMB_VALID_S: Final = 10.0
 # Below this share of the estimate, the application does not fill what it may: the estimate is not tested by it.
 APPLICATION_LIMITED: Final = 0.65
+# A queue in which everything waits for so long is no matter of a keyframe, nor of a probe.
+LASTING_QUEUE_S: Final = 0.05
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -242,6 +244,10 @@ class Estimator:
         through = self._throughput
         if usage is Usage.OVERUSE:
             acknowledged_bps = self._queueing.link_bps() or through.latest_bps
+            if self.is_application_limited and self._queueing.wait_s < LASTING_QUEUE_S:
+                # So little was sent, and for so short a time, that it does not show what the link holds. Should the
+                # queue last, it will.
+                acknowledged_bps = max(acknowledged_bps or 0.0, self._rate.bps)
         else:
             acknowledged_bps = through.acknowledged_bps
         if acknowledged_bps is None:
@@ -293,7 +299,8 @@ class Estimator:
         if result is None:
             return
         bps, full = result
-        if bps > self.estimate_bps * (MIN_GAIN if full else 1) and self._trendline.usage is not Usage.OVERUSE:
+        is_worth = MIN_GAIN if full and not self.is_application_limited else 1
+        if bps > self.estimate_bps * is_worth and self._trendline.usage is not Usage.OVERUSE:
             self._probes.succeeded(full=full, gain=bps / self.estimate_bps, now=now)
             self._rate.set(max(bps, self._rate.bps), now)
             self._loss.allow(bps)

@@ -57,6 +57,7 @@ SCENARIOS: list[tuple[str, Callable[[], Run], Spans]] = [
         scenarios.down_and_up,
         [(at + 2, at + 30) for at, _, _ in scenarios.DOWN_AND_UP],
     ),
+    ("layers, nine pictures", scenarios.grid, [(10, 30), (32, 60), (62, 90), (92, 120), (120, 150)]),
 ]
 
 

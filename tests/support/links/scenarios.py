@@ -48,20 +48,23 @@ class Run:
         sound = [wait for at, wait in self.flows[0].sound if START_S + start <= at < START_S + end]
         return _percentile_ms(sound, percentile)
 
-    def switches(self, after: float) -> int:
-        """Return how often the first flow's layer has changed since a moment."""
+    def switches(self, picture: int = 0) -> list[tuple[float, int]]:
+        """Return when the first flow's picture came at another layer, and at which; -1 for none."""
         source = self.flows[0].source
         assert isinstance(source, Layered)
-        return sum(at >= START_S + after for at, _ in source.switches)
+        return [(at - START_S, layer) for at, index, layer in source.switches if index == picture]
+
+    def shown(self, picture: int, start: float, end: float) -> list[tuple[int, float]]:
+        """Return the layers at which it came in a span of time, and for how long (s) each."""
+        changes = [(at, layer) for at, layer in self.switches(picture) if start < at < end]
+        before = [layer for at, layer in self.switches(picture) if at <= start]
+        times = [start, *(at for at, _ in changes), end]
+        layers = [before[-1] if before else -1, *(layer for _, layer in changes)]
+        return [(layer, b - a) for (a, b), layer in zip(pairwise(times), layers, strict=True)]
 
     def wrong_layer_s(self, layer: int, start: float, end: float) -> float:
-        """Return for how much of a span of time the first flow's layer was not that one, in seconds."""
-        source = self.flows[0].source
-        assert isinstance(source, Layered)
-        times = [start, *(at - START_S for at, _ in source.switches if start < at - START_S < end), end]
-        before = [index for at, index in source.switches if at - START_S <= start]
-        layers = [before[-1] if before else -1, *(i for at, i in source.switches if start < at - START_S < end)]
-        return sum(b - a for (a, b), index in zip(pairwise(times), layers, strict=True) if index != layer)
+        """Return for how much of a span of time the first picture was not at that layer, in seconds."""
+        return sum(seconds for index, seconds in self.shown(0, start, end) if index != layer)
 
     def converged_s(self, bps: float, after: float, flow: int = 0) -> float:
         """Return how long after a moment a flow received that much over a second, in seconds."""
@@ -215,11 +218,11 @@ SOUND_BPS: Final = 50 * KBPS
 LAYERS_BPS: Final = [150 * KBPS, 500 * KBPS, 1500 * KBPS]
 
 
-def layers(*capacity: tuple[float, float], seconds: float = 60, **link: float) -> Run:
-    """Simulcast layers of 150, 500 and 1500 kbit/s, and sound, on a link of a capacity over time."""
+def layers(*capacity: tuple[float, float], pictures: int = 1, seconds: float = 60, **link: float) -> Run:
+    """Pictures in simulcast layers of 150, 500 and 1500 kbit/s, and sound, on a link of a capacity over time."""
     clock = Clock(START_S)
     bottleneck = Link(steps(*capacity), **link)  # type: ignore[arg-type]
-    source = Layered(LAYERS_BPS, reserved_bps=SOUND_BPS)
+    source = Layered(LAYERS_BPS, pictures=pictures, reserved_bps=SOUND_BPS)
     return _run(clock, Run(bottleneck, [MediaFlow(clock, bottleneck, source, start_s=START_S, audio=True)]), seconds)
 
 
@@ -235,9 +238,15 @@ DOWN_AND_UP: Final = [
 ]
 
 
+def grid() -> Run:
+    """Nine pictures on a link that falls from 8 Mbit/s to 1.5 Mbit/s, to 600 kbit/s, and comes back."""
+    return layers((0, 8 * MBPS), (30, 1.5 * MBPS), (60, 600 * KBPS), (90, 8 * MBPS), pictures=9, seconds=150)
+
+
 def down_and_up(**link: float) -> Run:
     """The same on a link that shrinks in steps until it holds little more than sound, and comes back likewise."""
-    return layers(*((at, bps) for at, bps, _ in DOWN_AND_UP), seconds=210, **link)
+    capacity = ((at, bps) for at, bps, _ in DOWN_AND_UP)
+    return layers(*capacity, seconds=210, **link)  # type: ignore[arg-type]
 
 
 def broken_way_back() -> Run:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final, Protocol
+
+from zvonim_sfu.media.layer import Rung
+from zvonim_sfu.rooms.quality import NOTHING, Picture, distribute
 
 if TYPE_CHECKING:
     from random import Random
@@ -34,58 +38,73 @@ class Adaptive:
 
 
 class Layered:
-    """Layers of fixed rate, of which the highest that fits is forwarded: what a server that cannot encode has.
+    """Pictures in layers of fixed rate, of which the server's allocation chooses; it makes none itself.
 
     A switch waits for a keyframe, which is some times as large as other frames; until it comes, the layer of before is
-    forwarded.
+    forwarded. All pictures' frames come at once.
 
     Args:
-        rates: of the layers in bit/s, ascending.
-        share: of the estimate that video may take.
+        rates: of the layers of each picture in bit/s, ascending.
+        pictures: how many there are, the most important first.
+        reserved_bps: what is sent beside them.
         keyframe: how large one is, against other frames.
         keyframe_s: how long it takes from the request for a keyframe to its coming.
-        unevenness: of frames' sizes.
     """
 
-    # Upwards, so much more than needed has to fit.
-    _MARGIN: Final = 1.1
+    # How often the allocation is made, as the server does.
+    _INTERVAL_S: Final = 0.1
 
     def __init__(
-        self, rates: list[float], *, reserved_bps: float = 0.0, keyframe: float = 5.0, keyframe_s: float = 0.15
+        self,
+        rates: list[float],
+        *,
+        pictures: int = 1,
+        reserved_bps: float = 0.0,
+        keyframe: float = 5.0,
+        keyframe_s: float = 0.15,
     ) -> None:
         self._rates = rates
         self._reserved_bps = reserved_bps
         self._keyframe = keyframe
         self._keyframe_s = keyframe_s
-        # The layer that is forwarded, -1 for none; the one that is to be, and when its keyframe comes.
-        self._current = -1
-        self._target = -1
-        self._ready_at = 0.0
-        self.wanted_bps = rates[-1] + reserved_bps
-        self.switches: list[tuple[float, int]] = []
-        """When a layer (its index) was forwarded from on."""
+        ladder = tuple(
+            Rung(layer, 0, 320 << layer, 180 << layer, FRAMES_PER_S, round(rate)) for layer, rate in enumerate(rates)
+        )
+        self._pictures = [Picture(str(index), f"user{index}", ladder) for index in range(pictures)]
+        self._allotment = NOTHING
+        self._allotted_at = -math.inf
+        # For each picture the layer that is forwarded, -1 for none; the one that is to be, and when its keyframe comes.
+        self._current = [-1] * pictures
+        self._target = [-1] * pictures
+        self._ready_at = [0.0] * pictures
+        self.wanted_bps = pictures * rates[-1] + reserved_bps
+        self.switches: list[tuple[float, int, int]] = []
+        """When which picture was forwarded at which layer from on."""
 
     def frame_bytes(self, estimate_bps: float, now: float, random: Random) -> int:
-        target = self._choose(estimate_bps - self._reserved_bps)
-        if target != self._target:
-            self._target = target
-            self._ready_at = now + self._keyframe_s
-            if target < 0:
-                self._switch(now)
-        is_keyframe = self._target != self._current and now >= self._ready_at
+        if now - self._allotted_at >= self._INTERVAL_S:
+            self._allotted_at = now
+            self._allot(estimate_bps, now)
+        return sum(self._frame(index, now, random) for index in range(len(self._pictures)))
+
+    def _allot(self, estimate_bps: float, now: float) -> None:
+        self._allotment = distribute(
+            self._pictures, estimate_bps, self._allotment, now, reserved_bps=self._reserved_bps
+        )
+        self.wanted_bps = self._allotment.wanted_bps
+        for index, picture in enumerate(self._pictures):
+            selection = self._allotment.choices[picture.mid].selection
+            target = -1 if selection is None else min(selection.spatial, len(self._rates) - 1)
+            if target != self._target[index]:
+                self._target[index] = target
+                self._ready_at[index] = now if target < 0 else now + self._keyframe_s
+
+    def _frame(self, index: int, now: float, random: Random) -> int:
+        is_keyframe = self._target[index] != self._current[index] and now >= self._ready_at[index]
         if is_keyframe:
-            self._switch(now)
-        if self._current < 0:
+            self._current[index] = self._target[index]
+            self.switches.append((now, index, self._current[index]))
+        if self._current[index] < 0:
             return 0
-        size = self._rates[self._current] / FRAMES_PER_S / 8
+        size = self._rates[self._current[index]] / FRAMES_PER_S / 8
         return int(size * (self._keyframe if is_keyframe else random.uniform(0.8, 1.2)))
-
-    def _switch(self, now: float) -> None:
-        self._current = self._target
-        self.switches.append((now, self._current))
-
-    def _choose(self, bps: float) -> int:
-        fits = [
-            rate <= bps * (1.0 if index <= self._target else 1 / self._MARGIN) for index, rate in enumerate(self._rates)
-        ]
-        return max((index for index, fit in enumerate(fits) if fit), default=-1)
