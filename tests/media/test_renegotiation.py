@@ -123,6 +123,20 @@ def test_a_reloaded_number_of_the_client_wins() -> None:
     assert len({number for _, number in numbers}) == len(numbers)
 
 
+def test_redundant_audio_is_known_no_longer_than_what_it_carries() -> None:
+    red = Codec(63, "red", 48000, 2, "111/111")
+    tracks = [track("bob/microphone", "audio", codecs=[red, OPUS])]
+    session = joined(described(section("audio", "0", "sendonly", codecs=(OPUS, red))))
+    _, offered = make_offer(session, tracks, local=local())
+    assert [c.name for s in offered.sections for c in s.codecs if s.sends] == ["red", "opus"]
+    # The client gives opus another number: what is in redundant audio would name the old one.
+    session, _ = answer(
+        session, described(section("audio", "0", "sendonly", codecs=(replace(OPUS, payload_type=109),))), local=local()
+    )
+    _, offered = make_offer(session, tracks, local=local())
+    assert {(c.name, c.payload_type) for s in offered.sections for c in s.codecs if s.sends} == {("opus", 109)}
+
+
 def test_only_extensions_that_the_client_has_numbered_are_offered() -> None:
     session = joined(described(section("video", "0", "sendonly", extensions=(Extension(3, AUDIO_LEVEL),))))
     _, offered = make_offer(session, [track("bob/camera", extensions=[AUDIO_LEVEL, "urn:own"])], local=local())
