@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from pydantic import SecretStr
 
 from tests.support.in_process import serve
 from tests.test_app import running
@@ -86,7 +87,7 @@ async def test_datagrams_that_are_no_business_of_the_server_are_counted_by_reaso
 
 
 async def test_only_the_operator_may_scrape() -> None:
-    settings = Settings(media_host=("127.0.0.1",), media_port=0, operator_token="0123456789abcdef")  # type: ignore[arg-type]
+    settings = Settings(media_host=("127.0.0.1",), media_port=0, operator_token=SecretStr("0123456789abcdef"))
     async with running(settings) as client:
         for headers, status in (
             ({}, 200),
@@ -101,7 +102,7 @@ async def test_only_the_operator_may_scrape() -> None:
 
 
 async def test_a_token_that_is_no_text_is_a_wrong_one() -> None:
-    settings = Settings(media_host=("127.0.0.1",), media_port=0, operator_token="0123456789abcdef")  # type: ignore[arg-type]
+    settings = Settings(media_host=("127.0.0.1",), media_port=0, operator_token=SecretStr("0123456789abcdef"))
     async with running(settings) as client:
         # As it stands: aiohttp's own client would not send this.
         reader, writer = await asyncio.open_connection("127.0.0.1", client.port)

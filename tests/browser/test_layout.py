@@ -50,7 +50,8 @@ STAGE: Final = """async () => {
 
 async def stage(tab: ChromiumTab) -> dict[str, Any]:
     """What is on the stage now, the tiles in their order."""
-    return await tab.evaluate(STAGE)  # type: ignore[no-any-return]
+    seen: dict[str, Any] = await tab.evaluate(STAGE)
+    return seen
 
 
 def names(seen: dict[str, Any]) -> list[str]:

@@ -25,8 +25,9 @@ def track(statistics: dict[str, Any], whose: str, way: str, **fields: str) -> di
     """The one track of a participant with these fields."""
     (room,) = statistics["rooms"]
     (participant,) = [p for p in room["participants"] if p["user_id"] == whose]
-    (found,) = [t for t in participant["media"][way] if fields.items() <= t.items()]
-    return found  # type: ignore[no-any-return]
+    found: list[dict[str, Any]] = [t for t in participant["media"][way] if fields.items() <= t.items()]
+    assert len(found) == 1, found
+    return found[0]
 
 
 @pytest.mark.asyncio

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,9 +24,9 @@ class Watcher(Subscriber):
         self.forwarded = 0
         forward = self.down_track.forward
 
-        def counted(*args: object, **options: object) -> None:
+        def counted(*args: Any, **options: Any) -> None:
             self.forwarded += 1
-            forward(*args, **options)  # type: ignore[arg-type] # what it was called with
+            forward(*args, **options)
 
         self.down_track.forward = counted  # type: ignore[method-assign]
         if not is_steady:

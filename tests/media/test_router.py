@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from tests.media.flows import Publisher
 from tests.media.support import H264, OPUS, VP8, VP9, rtp
 from zvonim_sfu.media.router import MID_EXTENSION, Router
@@ -8,11 +10,14 @@ from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import MAX_LAYERS, UpTrack
 from zvonim_sfu.rtp.packet import RtpPacket
 
+if TYPE_CHECKING:
+    from zvonim_sfu.media.sdp import Codec
+
 MID = 4
 
 
-def camera(*codecs: object) -> UpTrack:
-    return Publisher(codecs=codecs).up_track  # type: ignore[arg-type] # codecs
+def camera(*codecs: Codec) -> UpTrack:
+    return Publisher(codecs=codecs).up_track
 
 
 def packet(ssrc: int, payload_type: int = 96, mid: bytes | None = None) -> RtpPacket:
@@ -20,8 +25,8 @@ def packet(ssrc: int, payload_type: int = 96, mid: bytes | None = None) -> RtpPa
     return RtpPacket.parse(rtp(1, payload_type=payload_type, ssrc=ssrc, extensions=extensions))
 
 
-def bound(router: Router, *arguments: object) -> UpTrack | None:
-    stream = router.bind(packet(*arguments))  # type: ignore[arg-type] # those of packet
+def bound(router: Router, ssrc: int, payload_type: int = 96, mid: bytes | None = None) -> UpTrack | None:
+    stream = router.bind(packet(ssrc, payload_type, mid))
     assert stream is None or stream in router.streams.values()
     return stream.up_track if stream is not None else None
 

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -62,9 +62,9 @@ def request_keyframe(publisher: Publisher, now: float) -> None:
         publisher.up_track.layer.request_keyframe(now)
 
 
-def started(now: float = 0.0, **options: object) -> Publisher:
+def started(now: float = 0.0, **options: Any) -> Publisher:
     """A camera that sends already, and whose first keyframe nobody has seen."""
-    publisher = Publisher(**options)  # type: ignore[arg-type] # options by name
+    publisher = Publisher(**options)
     publisher.send_frame(1, now, payload=KEYFRAME)
     return publisher
 

@@ -158,6 +158,24 @@ def test_a_path_of_no_ip_address_is_refused_or_drops() -> None:
         KERNELS["compiled"].Egress(path=Path(path.socket, ("no address", 9)))
 
 
+def fanned_out(kernel: Kernel, incoming: RtpPacket, fields: Fields, **sender_has: Any) -> bytes:
+    """What a packet becomes on its way through a fan-out, decrypted."""
+    with link() as (path, receiver):
+        tx, rx = sessions()
+        sender = kernel.Sender(kernel.Egress(tx, path), 11)
+        sender.payload_type = 96
+        for name, value in sender_has.items():
+            setattr(sender, name, value)
+        batch = kernel.Batch()
+        fan_out = kernel.FanOut(batch)
+        fan_out.replace([sender])
+        fan_out.forward(incoming, 7, False, fields)
+        batch.flush()
+        plain = unprotect_rtp(rx, receiver.recv(2048))
+        assert plain is not None
+        return plain
+
+
 @pytest.mark.parametrize(
     ("fields", "expected"),
     [
@@ -173,22 +191,11 @@ def test_a_fan_out_shifts_what_the_payload_numbers(kernel: Kernel, fields: Field
     incoming = RtpPacket.parse(
         b"\x90\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\xbe\xde\x00\x01\x12\x80\xff\xff" + bytes(range(1, 7))
     )
-    with link() as (path, receiver):
-        tx, rx = sessions()
-        sender = kernel.Sender(kernel.Egress(tx, path), 11)
-        sender.payload_type = 96
-        sender.plan = ExtensionPlan({1: 1}, descriptor=1)
-        sender.picture_id_offset, sender.tl0_offset, sender.frame_number_offset = 2, -2, 0x10003
-        batch = kernel.Batch()
-        fan_out = kernel.FanOut(batch)
-        fan_out.replace([sender])
-        fan_out.forward(incoming, 7, False, fields)
-        batch.flush()
-        plain = unprotect_rtp(rx, receiver.recv(2048))
-        assert plain is not None
-        assert plain[1] == 96  # the marker is the caller's
-        assert plain[12:20] == b"\xbe\xde\x00\x01\x12\x80\x00\x02"
-        assert plain[20:].hex() == expected
+    offsets = {"picture_id_offset": 2, "tl0_offset": -2, "frame_number_offset": 0x10003}
+    plain = fanned_out(kernel, incoming, fields, plan=ExtensionPlan({1: 1}, descriptor=1), **offsets)
+    assert plain[1] == 96  # the marker is the caller's
+    assert plain[12:20] == b"\xbe\xde\x00\x01\x12\x80\x00\x02"
+    assert plain[20:].hex() == expected
 
 
 @pytest.mark.parametrize(
@@ -203,18 +210,7 @@ def test_a_fan_out_shifts_what_the_payload_numbers(kernel: Kernel, fields: Field
 )
 def test_a_fan_out_writes_the_picture_ids_of_a_rendition(kernel: Kernel, fields: Fields, expected: str) -> None:
     incoming = RtpPacket.parse(b"\x80\xe0\x00\x07\x00\x00\x0b\xb8\x00\x00\x00\x01\x01\x82\x03\x04\x05\x06")
-    with link() as (path, receiver):
-        tx, rx = sessions()
-        sender = kernel.Sender(kernel.Egress(tx, path), 11)
-        sender.payload_type = 96
-        batch = kernel.Batch()
-        fan_out = kernel.FanOut(batch)
-        fan_out.replace([sender])
-        fan_out.forward(incoming, 7, False, fields)
-        batch.flush()
-        plain = unprotect_rtp(rx, receiver.recv(2048))
-        assert plain is not None
-        assert plain[12:].hex() == expected
+    assert fanned_out(kernel, incoming, fields)[12:].hex() == expected
 
 
 def test_a_fan_out_sends_a_packet_under_each_senders_numbers(kernel: Kernel) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -62,7 +63,7 @@ class TcpFlow:
             if arrival is None:
                 # Later packets tell of the gap, after a queue and a round trip; never later than a timeout.
                 notice_s = min(2 * self._link.delay_s + 0.05, TIMEOUT_S)
-                self._clock.after(notice_s, lambda sent_at=now: self._lost(sent_at))  # type: ignore[misc]
+                self._clock.after(notice_s, partial(self._lost, now))
             else:
                 self._clock.at(arrival + self._link.delay_s, self._acknowledged)
 
