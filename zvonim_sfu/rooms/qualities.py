@@ -96,9 +96,10 @@ class Qualities:
         """Decide anew soon: all that changes within a tenth of a second is one decision."""
         self._wake(max(self._loop.time(), self._decided_at + COALESCE_S))
 
-    def forget_told(self) -> None:
-        """Have everything told again: this may be another page."""
-        self._told.clear()
+    def forget_told(self, mids: Iterable[str]) -> None:
+        """Have these told again: the client has been told what they carry, and knows nothing else of them."""
+        for mid in mids:
+            self._told.pop(mid, None)
 
     def close(self) -> None:
         """Take nothing any more."""

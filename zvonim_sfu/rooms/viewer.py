@@ -89,7 +89,6 @@ class Viewer:
     def forget_told(self) -> None:
         """Have all slots told again with the next update: this may be another page behind the same WebSocket."""
         self._told = {}
-        self.qualities.forget_told()
 
     def _tell_slots(self) -> None:
         """Send the slots that carry something else than the client believes."""
@@ -102,6 +101,7 @@ class Viewer:
         )
         if changes:
             self._send(Slots(changes))
+            self.qualities.forget_told(change.mid for change in changes)
         self._told = {mid: _key(track) for mid, track in self._assignment.items()}
 
 
