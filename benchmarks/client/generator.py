@@ -20,6 +20,7 @@ from benchmarks.client.peer import Peer
 from benchmarks.client.streams import Stream
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
 
 POLL_S: Final = 0.002
@@ -49,12 +50,16 @@ class Generator:
     Args:
         host: the address of this machine by which the servers are reached.
         sample_every: one of so many packets is decrypted.
+        inspect: called with each packet that is decrypted, and whose it is.
     """
 
-    def __init__(self, host: str, sample_every: int = SAMPLE_EVERY) -> None:
+    def __init__(
+        self, host: str, *, sample_every: int = SAMPLE_EVERY, inspect: Callable[[Peer, bytes], None] | None = None
+    ) -> None:
         self.identity = Identity()
         self._host = host
         self._sample_every = sample_every
+        self._inspect = inspect
         self.samples = Samples()
         self._peers: dict[int, Peer] = {}
         self._number = 0
@@ -86,7 +91,7 @@ class Generator:
     def new_peer(self) -> Peer:
         """Make a peer that is polled from now on. `remove` ends that."""
         self._number += 1
-        self._peers[self._number] = peer = Peer(self.identity, self._host)
+        self._peers[self._number] = peer = Peer(self.identity, self._host, self._inspect)
         return peer
 
     def remove(self, peer: Peer) -> None:

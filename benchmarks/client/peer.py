@@ -52,7 +52,8 @@ MAX_BLOCKS: Final = 31
 class Peer:
     """Made without a server's description; `begin` connects it. Whoever makes one closes it."""
 
-    def __init__(self, identity: Identity, host: str) -> None:
+    def __init__(self, identity: Identity, host: str, inspect: Callable[[Peer, bytes], None] | None = None) -> None:
+        self._inspect = inspect
         self.socket = open_socket(host)
         self.ice = IceClient()
         self.streams: dict[int, Stream] = {}
@@ -60,8 +61,6 @@ class Peer:
         self.sources: list[Source] = []
         self.first_media_ns = 0
         """When the first RTP packet came, by time.time_ns; 0: none yet."""
-        self.inspect: Callable[[bytes], None] | None = None
-        """Called with each packet that is decrypted."""
         self.unreadable = 0
         """Packets that failed authentication: there ought to be none."""
         self._identity = identity
@@ -145,8 +144,8 @@ class Peer:
         except (SrtpError, ValueError):
             self.unreadable += 1
             return None
-        if self.inspect is not None:
-            self.inspect(packet)
+        if self._inspect is not None:
+            self._inspect(self, packet)
         return Stamp.read(packet).sent_ns
 
     def advance(self, now: float) -> None:

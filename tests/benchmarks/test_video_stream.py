@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from itertools import count
 from typing import TYPE_CHECKING
 
@@ -71,4 +72,4 @@ def test_switches_are_counted_and_sources_told_apart() -> None:
     for packet in renumbered(packets(1) + packets(2)):
         judged.take(packet)
     assert judged.switches == 1
-    assert judged.labels_since(0) == {1, 2}
+    assert judged.labels(0, time.time_ns()) == {1, 2}

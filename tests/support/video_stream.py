@@ -36,9 +36,9 @@ class VideoStream:
         seen = _Seen(sequence, packet.timestamp, picture_id, packet.marker, Stamp.read(packet.payload))
         self._packets.setdefault(sequence, seen)
 
-    def labels_since(self, sent_ns: int) -> set[int]:
-        """The sources of what was sent since then (time.time_ns)."""
-        return {seen.stamp.label for seen in self._packets.values() if seen.stamp.sent_ns >= sent_ns}
+    def labels(self, since_ns: int, until_ns: int) -> set[int]:
+        """The sources of what was sent between these times (time.time_ns)."""
+        return {seen.stamp.label for seen in self._packets.values() if since_ns <= seen.stamp.sent_ns < until_ns}
 
     @property
     def switches(self) -> int:
