@@ -239,6 +239,20 @@ def test_more_is_probed_for_only_where_it_is_wanted(scene: Scene) -> None:
     assert snapshot.padding_bytes == sum(scene.padding)
 
 
+def test_a_link_that_is_paused_for_too_low_an_estimate_is_looked_at(scene: Scene) -> None:
+    scene.link.negotiated(transport_cc=True)
+    scene.go_on(3)
+    scene.link.on_remb(100_000, scene.now)
+    scene.go_on(5, 0)
+    assert scene.padding == []
+    scene.wanted_bps = 1_000_000
+    scene.go_on(15, 0)
+    assert scene.padding[0] == 1
+    estimate_bps = scene.link.estimate_bps
+    assert estimate_bps is not None
+    assert estimate_bps > 1_000_000
+
+
 def test_what_it_was_told_can_be_replayed(scene: Scene) -> None:
     scene.wanted_bps = 4_000_000
     scene.link.negotiated(transport_cc=True)
