@@ -12,6 +12,7 @@ from pylibsrtp import Policy, Session
 
 from benchmarks.client.traffic import Sending, Source, camera
 from benchmarks.results import Micro
+from zvonim_sfu.rtp.description import PLAIN
 from zvonim_sfu.rtp.history import MAX_PACKETS, PacketHistory
 from zvonim_sfu.rtp.nack import NackRegister
 from zvonim_sfu.rtp.packet import ExtensionPlan, RtpPacket
@@ -65,7 +66,7 @@ def _stages() -> dict[str, Callable[[int], object]]:
     plan = ExtensionPlan({_KEPT_EXTENSION: _KEPT_EXTENSION})
     history, register, arrivals = PacketHistory(), NackRegister(), ArrivalLog()
     for number in range(MAX_PACKETS):
-        history.add(number, parsed[number], 0.0, keyframe=False)
+        history.add(number, parsed[number], 0.0, PLAIN)
     report = pack_compound(
         [
             ReceiverReport(1, tuple(ReportBlock(n, 0, 0, n, 0, 0, 0) for n in range(8))),
@@ -91,9 +92,7 @@ def _stages() -> dict[str, Callable[[int], object]]:
         "patch for the first receiver": patch,
         "protect, 1100 bytes": _protect(plain),
         "send call, 1100 bytes, to a socket that is full": _send(plain),
-        "keep in the history": lambda number: history.add(
-            MAX_PACKETS + number, parsed[number % CALLS], 0.0, keyframe=False
-        ),
+        "keep in the history": lambda number: history.add(MAX_PACKETS + number, parsed[number % CALLS], 0.0, PLAIN),
         "look up for a NACK": lambda number: history.get(number, 0.0),
         "note for NACKs": lambda number: register.received(number, number / 1000),
         "note for transport-cc, and report": arrive,

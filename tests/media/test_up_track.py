@@ -14,6 +14,8 @@ from zvonim_sfu.media.up_track import MAX_LAYERS, UpTrack
 
 if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.outlets import Outlet
+    from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
 
@@ -27,12 +29,21 @@ class Recorder:
         up_track.subscribe(self)
         self.on_layers(0.0)
 
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
+    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, description: Description, now: float) -> None:
         assert packet.ssrc == layer.ssrc
-        self.got.append((sequence, keyframe))
+        self.got.append((sequence, description.keyframe))
 
     def steady_sender(self, layer: Layer) -> None:
         """Everything goes through `forward`."""
+
+    def outlet_in(self, layer: Layer) -> None:
+        """It gets the whole."""
+
+    def wanted_of(self, layer: Layer) -> None:
+        """And wants nothing else."""
+
+    def move(self, layer: Layer, outlet: Outlet, sequence: int, now: float) -> None:
+        raise AssertionError
 
     def on_codec(self) -> None:
         self.codec_changes += 1
@@ -40,7 +51,7 @@ class Recorder:
     def on_layers(self, now: float) -> None:
         """Take the highest layer."""
         if self.up_track.layer is not None:
-            self.up_track.layer.join(self)
+            self.up_track.layer.outlets.join(self)
 
     def on_resume(self, now: float) -> None:
         """It begins no sound."""
@@ -83,7 +94,7 @@ def test_every_receiver_gets_every_packet_in_order() -> None:
     publisher.send(rtp(0, payload_type=111))
     publisher.up_track.unsubscribe(first)
     assert publisher.up_track.layer is not None
-    publisher.up_track.layer.leave(first)
+    publisher.up_track.layer.outlets.leave(first)
     publisher.send(rtp(1, payload_type=111))
     assert first.got == [(65535, False), (65536, False)]
     assert second.got == [(65536, False), (65537, False)]

@@ -7,6 +7,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
+from zvonim_sfu.rtp.description import PLAIN, Description
 from zvonim_sfu.rtp.history import (
     MAX_AGE_S,
     MAX_BYTES,
@@ -17,6 +18,8 @@ from zvonim_sfu.rtp.history import (
     PacketHistory,
 )
 from zvonim_sfu.rtp.packet import RtpPacket
+
+KEYFRAME = Description(keyframe=True)
 
 
 def packet(timestamp: int = 0, *, marker: bool = False, size: int = 20) -> RtpPacket:
@@ -39,7 +42,7 @@ class Stream:
         letter = self.line[index]
         last = index + 1 == len(self.line) or self.line[index + 1].lower() not in (letter.lower(), ".", "?")
         added = packet(ord(letter.lower()), marker=last)
-        self.history.add(self.start + index, added, now, keyframe=letter.isupper())
+        self.history.add(self.start + index, added, now, KEYFRAME if letter.isupper() else PLAIN)
 
     def late(self, index: int, letter: str, now: float = 0.0) -> None:
         self.line = self.line[:index] + letter + self.line[index + 1 :]
@@ -60,7 +63,7 @@ def test_a_packet_is_found_by_its_number(start: int) -> None:
     history = PacketHistory()
     packets = [packet(number) for number in range(5)]
     for index in (0, 1, 3, 2, 4):
-        history.add(start + index, packets[index], 0.0, keyframe=False)
+        history.add(start + index, packets[index], 0.0, PLAIN)
     assert [history.get(start + index, 1.0) for index in range(5)] == packets
     assert history.get(start + 5, 1.0) is None
     assert history.get(start - 1, 1.0) is None
@@ -69,7 +72,7 @@ def test_a_packet_is_found_by_its_number(start: int) -> None:
 
 def test_a_packet_that_is_too_old_is_not_found() -> None:
     history = PacketHistory()
-    history.add(1, packet(), 10.0, keyframe=False)
+    history.add(1, packet(), 10.0, PLAIN)
     assert history.get(1, 10.0 + MAX_AGE_S) is not None
     assert history.get(1, 10.1 + MAX_AGE_S) is None
 
@@ -77,8 +80,8 @@ def test_a_packet_that_is_too_old_is_not_found() -> None:
 def test_a_second_packet_of_a_number_is_left_out() -> None:
     history = PacketHistory()
     first = packet()
-    history.add(1, first, 0.0, keyframe=False)
-    history.add(1, packet(size=100), 0.0, keyframe=False)
+    history.add(1, first, 0.0, PLAIN)
+    history.add(1, packet(size=100), 0.0, PLAIN)
     assert history.get(1, 0.0) is first
     assert history.size == 20
 
@@ -86,13 +89,13 @@ def test_a_second_packet_of_a_number_is_left_out() -> None:
 def test_only_the_latest_numbers_are_kept() -> None:
     history = PacketHistory()
     for number in range(MAX_PACKETS + 10):
-        history.add(number, packet(), 0.0, keyframe=False)
+        history.add(number, packet(), 0.0, PLAIN)
     assert history.get(9, 0.0) is None
     assert history.get(10, 0.0) is not None
     assert history.size == MAX_PACKETS * 20
-    history.add(9, packet(), 0.0, keyframe=False)
+    history.add(9, packet(), 0.0, PLAIN)
     assert history.get(9, 0.0) is None
-    history.add(MAX_PACKETS * 10, packet(), 0.0, keyframe=False)
+    history.add(MAX_PACKETS * 10, packet(), 0.0, PLAIN)
     assert history.get(MAX_PACKETS * 10, 0.0) is not None
 
 
@@ -100,7 +103,7 @@ def test_bytes_are_bounded() -> None:
     history = PacketHistory()
     big = packet(size=60_000)
     for number in range(100):
-        history.add(number, big, 0.0, keyframe=False)
+        history.add(number, big, 0.0, PLAIN)
         assert history.size <= MAX_BYTES
         assert history.get(number, 0.0) is big
     assert history.get(99 - 10, 0.0) is big
@@ -109,9 +112,9 @@ def test_bytes_are_bounded() -> None:
 def test_the_lowest_numbers_go_first() -> None:
     history = PacketHistory()
     for number in range(MAX_PACKETS + 500):
-        history.add(number, packet(), 0.0, keyframe=False)
+        history.add(number, packet(), 0.0, PLAIN)
     for number in range(MAX_PACKETS + 500, MAX_PACKETS + 520):
-        history.add(number, packet(size=60_000), 0.0, keyframe=False)
+        history.add(number, packet(size=60_000), 0.0, PLAIN)
     assert history.size % 60_000 == 0
     assert history.size > MAX_BYTES / 2
 
@@ -119,15 +122,15 @@ def test_the_lowest_numbers_go_first() -> None:
 def test_old_packets_are_let_go() -> None:
     history = PacketHistory()
     for number in (1, 2, 5, 6):
-        history.add(number, packet(), number * 1.0, keyframe=False)
+        history.add(number, packet(), number * 1.0, PLAIN)
     history.expire(5.5 + MAX_AGE_S)
     assert history.size == 20
-    history.add(3, packet(), 5.5 + MAX_AGE_S, keyframe=False)
+    history.add(3, packet(), 5.5 + MAX_AGE_S, PLAIN)
     assert history.size == 20
     history.expire(7.0 + MAX_AGE_S)
     assert history.size == 0
     history.expire(100.0)
-    history.add(7, packet(), 100.0, keyframe=False)
+    history.add(7, packet(), 100.0, PLAIN)
     assert history.get(7, 100.0) is not None
 
 
@@ -188,8 +191,8 @@ def test_repairs_make_a_keyframe_whole(line: str, repairs: dict[int, str], repla
 def test_the_marker_ends_a_keyframe() -> None:
     for marker in (True, False):
         history = PacketHistory()
-        history.add(1, packet(1, marker=marker), 0.0, keyframe=True)
-        history.add(3, packet(2), 0.0, keyframe=False)
+        history.add(1, packet(1, marker=marker), 0.0, KEYFRAME)
+        history.add(3, packet(2), 0.0, PLAIN)
         assert (history.since_keyframe(0.0) is not None) is marker
 
 
@@ -198,9 +201,9 @@ def test_the_first_packets_may_come_in_any_order() -> None:
     stream.late(0, "K")
     assert stream.replay() == "Kkk"
     history = PacketHistory()
-    history.add(100, packet(), 0.0, keyframe=False)
-    history.add(100 - MAX_OVERTAKEN, packet(), 0.0, keyframe=False)
-    history.add(99 - MAX_OVERTAKEN, packet(), 0.0, keyframe=False)
+    history.add(100, packet(), 0.0, PLAIN)
+    history.add(100 - MAX_OVERTAKEN, packet(), 0.0, PLAIN)
+    history.add(99 - MAX_OVERTAKEN, packet(), 0.0, PLAIN)
     assert history.get(100 - MAX_OVERTAKEN, 0.0) is not None
     assert history.get(99 - MAX_OVERTAKEN, 0.0) is None
 
@@ -224,11 +227,11 @@ def test_a_keyframe_after_a_pause_is_whole_though_what_was_before_it_is_gone() -
 
 def test_too_many_bytes_are_not_sent_at_once() -> None:
     history = PacketHistory()
-    history.add(1, packet(1, size=MAX_REPLAY_BYTES // 4, marker=True), 0.0, keyframe=True)
+    history.add(1, packet(1, size=MAX_REPLAY_BYTES // 4, marker=True), 0.0, KEYFRAME)
     for number in range(2, 5):
-        history.add(number, packet(2, size=MAX_REPLAY_BYTES // 4), 0.0, keyframe=False)
+        history.add(number, packet(2, size=MAX_REPLAY_BYTES // 4), 0.0, PLAIN)
     assert history.since_keyframe(0.0) is not None
-    history.add(5, packet(2), 0.0, keyframe=False)
+    history.add(5, packet(2), 0.0, PLAIN)
     assert history.since_keyframe(0.0) is None
 
 
@@ -245,7 +248,7 @@ class HistoryMachine(RuleBasedStateMachine):
         self.lost: dict[int, tuple[RtpPacket, bool]] = {}
 
     def arrive(self, number: int, added: RtpPacket, *, keyframe: bool = False) -> None:
-        self.history.add(number, added, self.now, keyframe=keyframe)
+        self.history.add(number, added, self.now, KEYFRAME if keyframe else PLAIN)
         if number not in self.model:
             self.model[number] = (added, self.now)
 

@@ -25,6 +25,8 @@ from zvonim_sfu.media.node import MediaNode
 
 if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.outlets import Outlet
+    from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
 DESCRIPTOR: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
@@ -89,11 +91,14 @@ class Recorder:
 
     data: list[bytes] = field(default_factory=list)
 
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
-        if keyframe or self.data:
+    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, description: Description, now: float) -> None:
+        if description.keyframe or self.data:
             self.data.append(packet.data)
 
     def steady_sender(self, layer: Layer) -> None: ...
+    def outlet_in(self, layer: Layer) -> None: ...
+    def wanted_of(self, layer: Layer) -> None: ...
+    def move(self, layer: Layer, outlet: Outlet, sequence: int, now: float) -> None: ...
 
 
 async def record(tab: Tab, scenario: Scenario) -> RecordedStream:
@@ -127,7 +132,7 @@ async def record(tab: Tab, scenario: Scenario) -> RecordedStream:
     recorder = Recorder()
     layer = up_track.layer
     assert layer is not None  # packets have come
-    layer.join(recorder)
+    layer.outlets.join(recorder)
     layer.request_keyframe(time.monotonic())
     await asyncio.sleep(scenario.seconds / 2)
     layer.request_keyframe(time.monotonic())

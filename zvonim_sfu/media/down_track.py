@@ -4,8 +4,7 @@ A down track lives as long as its m-section. When another layer of its up track,
 numbers go on without a hole and timestamps never go back (media.span). Timestamps stand for the publisher's capture
 time on the server's clock, so the same moment has the same mapping whoever is in the slot.
 
-Which layer is sent is decided by what is selected and by what comes: the *target*. It is joined at once, and what was
-sent before goes on until a keyframe of the target comes.
+The *target* is the layer that is to be sent. It is joined at once, and what was sent before goes on until its keyframe.
 """
 
 from __future__ import annotations
@@ -15,13 +14,13 @@ import secrets
 from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.bandwidth.pacer import Priority
-from zvonim_sfu.media.codecs import find_receiver, repair_types, unwrapped_type
+from zvonim_sfu.media.codecs import repair_types
 from zvonim_sfu.media.layer import HIGHEST, Selection
 from zvonim_sfu.media.resending import Resending, rewrite
 from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, Numbering, Span, begin
+from zvonim_sfu.media.terms import Terms
 from zvonim_sfu.media.totals import DownTrackCounters
-from zvonim_sfu.media.up_track import DESCRIPTOR_EXTENSION
-from zvonim_sfu.rtp.packet import ExtensionPlan
+from zvonim_sfu.rtp.description import EVERYTHING
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.sequence import ts_delta
 from zvonim_sfu.rtp.timing import ntp_from_unix
@@ -31,10 +30,12 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.codecs import CodecKey
     from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.outlets import Outlet
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
+    from zvonim_sfu.rtp.description import Description, Restriction
     from zvonim_sfu.rtp.packet import RtpPacket
 
 # A picture that goes on may begin with what came of another layer already, up to so much at once; more of it is better
@@ -42,8 +43,7 @@ if TYPE_CHECKING:
 MAX_SWITCH_BYTES: Final = 30_000
 # A keyframe comes within a round trip and a frame: after a second it was lost, or the request was.
 ASK_AGAIN_S: Final = 1.0
-# And then there is none to be had; another layer is taken, and this one tried again after a while.
-FALL_BACK_S: Final = 2.0
+FALL_BACK_S: Final = 2.0  # then there is none to be had: another layer is taken, and this one tried again after a while
 AVOID_S: Final = 5.0
 _CLOCK_RATES = {"audio": 48000, "video": 90000}
 
@@ -73,10 +73,7 @@ class DownTrack:
         "Its numbers and offsets; what they are now was decided here."
         self._batch = batch
         self._listener = listener
-        self._codecs: tuple[Codec, ...] = ()
-        self._extension_ids: dict[str, int] = {}
-        self._transport_wide = 0
-        "Number of the header extension with transport-wide numbers; 0 where the client does not report on them."
+        self._terms = Terms((), {}, 0)
         self._unsupported: tuple[UpTrack, CodecKey] | None = None
         "What the listener was told of last, so that it is told once."
         self._target: Layer | None = None
@@ -88,7 +85,7 @@ class DownTrack:
         "A layer of which no keyframe came when it was asked for."
         self._avoided_until = 0.0
         sender.priority = Priority.AUDIO if kind == "audio" else Priority.VIDEO
-        # Below 2^15, so that the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
+        # Below 2^15: the first packets cannot be lost across a wrap unnoticed (RFC 3711 section 3.3.1).
         sender.last_sequence = secrets.randbits(15)
         self._last_payload = NO_PAYLOAD_NUMBERS
         "What the latest span that ended numbered in its payloads."
@@ -103,25 +100,20 @@ class DownTrack:
     @property
     def current(self) -> tuple[int, int] | None:
         """Its place, spatial and temporal."""
-        return (self._span.layer.spatial, 0) if self._span is not None else None
+        if self._span is None or self.up_track is None:
+            return None
+        return self.up_track.place(self._span.layer, self._span.outlet.restriction)
 
     def configure(
-        self,
-        codecs: Sequence[Codec],
-        extension_ids: Mapping[str, int],
-        *,
-        rtx_ssrc: int = 0,
-        transport_wide: int = 0,
+        self, codecs: Sequence[Codec], extension_ids: Mapping[str, int], *, rtx_ssrc: int = 0, transport_wide: int = 0
     ) -> None:
         """Take over what was negotiated with the subscriber.
 
         `rtx_ssrc` is 0 where it takes no retransmissions, and `transport_wide`, the number of the header extension for
         transport-wide numbers, where it does not report on them.
         """
-        self._transport_wide = transport_wide
-        self._codecs = tuple(codecs)
-        self._extension_ids = dict(extension_ids)
-        self._resending.configure(rtx_ssrc, repair_types(self._codecs), transport_wide)
+        self._terms = Terms(tuple(codecs), extension_ids, transport_wide)
+        self._resending.configure(rtx_ssrc, repair_types(codecs), transport_wide)
         self.on_codec()
 
     def attach(self, up_track: UpTrack | None, now: float) -> None:
@@ -132,7 +124,7 @@ class DownTrack:
         if up_track is not None:
             self.up_track = up_track
             up_track.subscribe(self)
-            self._set_plan(up_track)
+            self._sender.plan = self._terms.plan(up_track)
             self._aim(now)
 
     def detach(self) -> None:
@@ -164,8 +156,7 @@ class DownTrack:
 
     def on_layers(self, now: float) -> None:
         """Layers have come, stopped or changed places."""
-        # This may be within a packet, and that may begin a keyframe.
-        self._aim(now, at_once=False)
+        self._aim(now, at_once=False)  # this may be within a packet, and that may begin a keyframe
 
     def on_resume(self, now: float) -> None:
         """The up track goes on after a pause: begin anew, under the numbers that follow, with what has come already."""
@@ -177,15 +168,15 @@ class DownTrack:
         """The codec of a layer, or what was negotiated with either side, has changed."""
         if self.up_track is None:
             return
-        self._set_plan(self.up_track)
+        self._sender.plan = self._terms.plan(self.up_track)
         span, target = self._span, self._target
         if span is not None:
-            span.layer.sort_receivers()
-            if self._payload_type(span.layer) != span.payload_type:
+            span.layer.outlets.sort()
+            if self._terms.payload_type(span.layer) != span.payload_type or not span.layer.outlets.has(span.outlet):
                 self._end_span()  # another decoder needs a keyframe to begin with; else the picture goes on
         if target is not None:
             self._tell_unsupported(self.up_track, target)
-            if target is not self.layer and self._payload_type(target) >= 0:
+            if target is not self.layer and self._terms.payload_type(target) >= 0:
                 target.need_keyframe()
 
     def watch(self, now: float) -> bool:
@@ -213,17 +204,38 @@ class DownTrack:
         span = self._span
         if span is None or layer is not span.layer or math.isinf(span.true_from):
             return None
-        self._sender.floor = int(span.true_from)
+        self._sender.floor = max(span.first, int(span.true_from))
         return self._sender
 
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
+    def outlet_in(self, layer: Layer) -> Outlet | None:
+        """Return what goes out of a layer."""
+        return self._span.outlet if self._span is not None and self._span.layer is layer else None
+
+    def wanted_of(self, layer: Layer) -> Restriction | None:
+        """Return what is to go out of a layer; None if it is not the one that is to be sent."""
+        if layer is not self._target or self.up_track is None or self.selection is None:
+            return None
+        return self.up_track.restriction(layer, self.selection)
+
+    def move(self, layer: Layer, outlet: Outlet, sequence: int, now: float) -> None:
+        """Let less or more of the layer go out from its newest packet on."""
+        if self._span is not None:
+            former, self._span = self._span, self._span.moved(outlet, sequence)
+            self._resending.keep(former, sequence - 1)
+            self._span.apply(self._sender)
+            if outlet.restriction == self.wanted_of(layer):
+                self.waiting_since = None
+
+    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, description: Description, now: float) -> None:
         """Send a packet of a layer on, under this track's own numbers."""
         span = self._span
         if span is not None and layer is span.layer:
-            if sequence >= span.first:  # not from before the keyframe with which this source came in
-                self._send(packet, sequence, span)
+            if sequence < span.first:
+                span = self._resending.span_at(layer, sequence)
+            if span is not None:  # not from before this source came in
+                self._send(packet, sequence, description, span)
         elif layer is self._target:
-            if (self.kind == "video" and not keyframe) or self._payload_type(layer) < 0:
+            if (self.kind == "video" and not description.keyframe) or self._terms.payload_type(layer) < 0:
                 return
             # It may have come late, be it repaired; then others came after it already.
             if not self._replay(layer, now):
@@ -240,6 +252,8 @@ class DownTrack:
         if up_track is not None and self.selection is not None:
             target = up_track.choose(self.selection, self._avoided) or self._target
         if target is self._target:
+            if target is not None and target is self.layer:
+                self._aim_within(target, now)
             return
         self._set_target(target)
         self.waiting_since = None
@@ -256,13 +270,30 @@ class DownTrack:
                     self.waiting_since = now
                     up_track.watch(now)
             self._batch.flush()
+        elif target is not None:
+            self._aim_within(target, now)
+
+    def _aim_within(self, layer: Layer, now: float) -> None:
+        """Have as much go out of the layer that is sent as is to: less from its next picture on, more when it can."""
+        wanted, outlet = self.wanted_of(layer), self.outlet_in(layer)
+        layer.outlets.sort()
+        if wanted is None or outlet is None:
+            return
+        had, top = outlet.restriction, layer.top
+        if min(wanted.spatial, top.spatial) <= had.spatial and min(wanted.temporal, top.temporal) <= had.temporal:
+            self.waiting_since = None
+        elif self.waiting_since is None and self.up_track is not None:
+            self.waiting_since = now
+            self.up_track.watch(now)
+            if min(wanted.spatial, top.spatial) > had.spatial:
+                layer.request_keyframe(now)  # few streams have another point from which it can be decoded
 
     def _set_target(self, target: Layer | None) -> None:
         former, self._target = self._target, target
         if former is not None and former is not self.layer:
-            former.leave(self)
+            former.outlets.leave(self)
         if target is not None:
-            target.join(self)
+            target.outlets.join(self)
 
     def _end_span(self) -> None:
         """Send no more of what is being sent; what has been sent can still be sent again."""
@@ -270,34 +301,15 @@ class DownTrack:
         if span is None:
             return
         self._last_payload = span.payload_numbers()
-        self._resending.keep(span)
+        self._resending.keep(span, span.layer.highest)
         if span.layer is self._target:
-            span.layer.sort_receivers()
+            span.layer.outlets.sort()
         else:
-            span.layer.leave(self)
-
-    def _set_plan(self, up_track: UpTrack) -> None:
-        """Prepare what packets need: header-extension numbers of the subscriber."""
-        self._sender.plan = ExtensionPlan(
-            {
-                number: self._extension_ids[uri]
-                for uri, number in up_track.extension_ids.items()
-                if uri in self._extension_ids
-            },
-            transport_wide=self._transport_wide,
-            descriptor=up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
-            red=unwrapped_type(up_track.codecs, self._codecs),
-        )
-
-    def _payload_type(self, layer: Layer) -> int:
-        """What the subscriber calls the codec of a layer; -1 where it cannot take it."""
-        codec = find_receiver(layer.codec.key, self._codecs) if layer.codec is not None else None
-        return codec.payload_type if codec is not None else -1
+            span.layer.outlets.leave(self)
 
     def _tell_unsupported(self, up_track: UpTrack, layer: Layer) -> None:
-        # Without any codec the subscriber has only paused this m-section.
         unsupported = None
-        if layer.codec is not None and self._codecs and self._payload_type(layer) < 0:
+        if layer.codec is not None and self._terms.excludes(layer):
             unsupported = (up_track, layer.codec.key)
             if unsupported != self._unsupported:
                 self._listener.on_unsupported(up_track)
@@ -305,7 +317,7 @@ class DownTrack:
 
     def _replay(self, layer: Layer, now: float) -> bool:
         """Begin with what came before, if that is still worth it: the newest keyframe and all since, or a lead-in."""
-        if self._payload_type(layer) < 0:
+        if self._terms.payload_type(layer) < 0:
             return False
         packets = layer.history.since_keyframe(now) if self.kind == "video" else self._lead_in(now)
         if not packets or (
@@ -332,6 +344,7 @@ class DownTrack:
         span = self._span = begin(
             packets,
             layer,
+            layer.outlets.outlet(layer, self.wanted_of(layer) or EVERYTHING),
             Numbering(
                 sender.last_sequence,
                 sender.last_timestamp,
@@ -340,36 +353,31 @@ class DownTrack:
                 base=self._timestamp_base,
                 clock_rate=self.clock_rate,
             ),
-            payload_type=self._payload_type(layer),
+            payload_type=self._terms.payload_type(layer),
             captured_at=self.up_track.clock.capture_time(layer.clock, packets[-1][1].timestamp, now),
             now=now,
         )
         self.waiting_since = None
-        sender.payload_type = span.payload_type
-        sender.sequence_offset, sender.timestamp_offset = span.sequence_offset, span.timestamp_offset
-        sender.picture_id_offset, sender.tl0_offset = span.picture_id_offset, span.tl0_offset
-        sender.frame_number_offset = span.frame_number_offset
-        layer.sort_receivers()
+        span.apply(sender)
+        layer.outlets.sort()
         for sequence, packet in packets:
-            self._send(packet, sequence, span)
+            self._send(packet, sequence, layer.description_of(packet, sequence), span)
 
-    def _send(self, packet: RtpPacket, sequence: int, span: Span) -> None:
+    def _send(self, packet: RtpPacket, sequence: int, description: Description, span: Span) -> None:
         sender = self._sender
-        sequence_out = sequence + span.sequence_offset
-        timestamp = span.timestamp(packet, sequence)
-        if sequence_out > sender.last_sequence:
-            sender.last_sequence = sequence_out
+        rewritten = rewrite(packet, sequence, description, span, sender)
+        if rewritten is None:
+            return
+        number, timestamp, header, tail = rewritten
+        if number > sender.last_sequence:
+            sender.last_sequence = number
             sender.last_timestamp = timestamp
-        header, tail = rewrite(packet, sequence_out, timestamp, span, sender)
         self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
         sender.packets += 1
         sender.octets += tail.octets
 
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
-        """Send again what the subscriber misses (16-bit numbers of a NACK), as far as it is kept and its link allows.
-
-        Who appends to the batch here has it flushed by the wake-up in which the NACK came.
-        """
+        """Send again what the subscriber misses (16-bit numbers of a NACK), if it is kept and the link allows it."""
         for number in lost:
             self.statistics.nacked += 1
             self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
@@ -384,16 +392,9 @@ class DownTrack:
         The mapping is the publisher's own, moved to the server's clock by one offset for all tracks of the publisher:
         arrival times, which differ between audio and video, have no part in it, so lip sync holds.
         """
-        if self._span is None or self.up_track is None:
+        span, up_track, sent = self._span, self.up_track, self.statistics
+        timestamp = up_track.clock.timestamp_at(span.layer.clock, now) if span is not None and up_track else None
+        if span is None or timestamp is None:
             return None
-        timestamp = self.up_track.clock.timestamp_at(self._span.layer.clock, now)
-        if timestamp is None:
-            return None
-        return SenderReport(
-            ssrc=self.ssrc,
-            ntp=ntp_from_unix(wall_time),
-            rtp_timestamp=(timestamp + self._span.timestamp_offset) & 0xFFFFFFFF,
-            packets=self.statistics.packets & 0xFFFFFFFF,
-            octets=self.statistics.octets & 0xFFFFFFFF,
-            reports=(),
-        )
+        timestamp = (timestamp + span.timestamp_offset) & 0xFFFFFFFF
+        return SenderReport(self.ssrc, ntp_from_unix(wall_time), timestamp, sent.packets, sent.octets)

@@ -198,8 +198,7 @@ class Feedback:
         if layers and self._tracks.wants_remb and not self._transport.arrival_extension:
             self._send_remb(layers, now)
         for track in self._tracks.up.values():
-            for layer in track.layers.values():
-                layer.measure(now)
+            track.measure(now)
         for down_track in self._tracks.down.values():
             down_track.statistics.rate.update(down_track.statistics.octets, now)
         self._transport.received_rate.update(self._transport.ingress.bytes_received, now)

@@ -7,9 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.rtp.codecs import describer
+from zvonim_sfu.rtp.description import PLAIN, Restriction, Structure
 from zvonim_sfu.rtp.history import PacketHistory
+from zvonim_sfu.rtp.layer_rates import LayerRates
 from zvonim_sfu.rtp.nack import NackRegister
-from zvonim_sfu.rtp.packet import NO_FIELDS
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.reception import ReceptionStatistics
 from zvonim_sfu.rtp.timing import SenderClock
@@ -18,9 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zvonim_sfu.media.codecs import CodecKey
-    from zvonim_sfu.net.sending import FanOut, Sender
+    from zvonim_sfu.media.outlets import Outlets
     from zvonim_sfu.rtp.codecs import Describe
-    from zvonim_sfu.rtp.packet import Fields, RtpPacket
+    from zvonim_sfu.rtp.description import Description
+    from zvonim_sfu.rtp.packet import RtpPacket
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
 # comes in between is served by the same one.
@@ -30,6 +32,7 @@ KEYFRAME_INTERVAL_S: Final = 0.5
 STOPPED_AFTER_FRAMES: Final = 6
 MIN_STOPPED_S: Final = 0.4
 MAX_STOPPED_S: Final = 1.5
+BASE: Final = Restriction(0, 0)
 
 
 class Selection(NamedTuple):
@@ -66,16 +69,6 @@ class ReceivedCodec(NamedTuple):
     accepts_nack: bool
 
 
-class LayerReceiver(Protocol):
-    """What a layer knows of a down track."""
-
-    def forward(self, packet: RtpPacket, layer: Layer, sequence: int, now: float, *, keyframe: bool) -> None:
-        """Send a packet on; `sequence` is its number extended beyond 16 bits."""
-
-    def steady_sender(self, layer: Layer) -> Sender | None:
-        """Return by what packets of this layer can go without `forward`; None while they cannot."""
-
-
 class Publisher(Protocol):
     """What layers ask of the peer that publishes them."""
 
@@ -97,8 +90,8 @@ class Layer:
     rid: str
     "Names the encoding: its rid, or its place in a group of SSRCs; empty where the track has one."
     publisher: Publisher
-    fan_out: FanOut
-    "The senders of those that are steady with it."
+    outlets: Outlets
+    "Who gets it."
     is_video: bool
     statistics: ReceptionStatistics
     clock: SenderClock
@@ -106,22 +99,23 @@ class Layer:
     "What is missing; None where the publisher answers no NACK."
     spatial: int = 0
     "Its place among the encodings of its track, 0 for the smallest picture."
-    width: int = 0
-    "Of its latest keyframe, in pixels; 0 where that does not tell."
-    height: int = 0
+    sizes: tuple[tuple[int, int], ...] = ()
+    "Of the pictures in it, width and height in pixels, the smallest first; empty where it does not tell."
+    top: Restriction = BASE
+    "The highest layers within it that have come."
     codec: ReceivedCodec | None = None
     "What its packets are; None before the first."
     payload_type: int = -1
     "Of its last packet; -1 when the up track has to look at the next one."
     is_up: bool = False
     "Whether packets come: false before the first one, and when its publisher has switched it off."
-    is_paused: bool = False
-    "Whether packets are kept, and forwarded to nobody."
     last_at: float = -math.inf
     "When its last packet came."
     history: PacketHistory = field(default_factory=PacketHistory)
+    highest: int = -1
+    "The highest number that has come."
     last: RtpPacket | None = None
-    "The packet with the highest number."
+    "The packet with it."
     packets: int = 0
     "That were forwarded or kept: each once, repairs included."
     octets: int = 0
@@ -139,19 +133,12 @@ class Layer:
     duplicates: int = 0
     "Packets that were dropped because they had come before, or came too late to be told from such."
     keyframe_requests: int = 0
-    receivers: tuple[LayerReceiver, ...] = ()
-    "Those who get it, and those who wait for a keyframe of it."
-    told_size: tuple[int, int] = (0, 0)
-    "As the up track has told its size."
+    rates: LayerRates = field(default_factory=LayerRates)
+    "Of layers within it, where there are such."
     _describe: Describe | None = None
     "None for sounds."
     _descriptor: int = 0
     "Number of the header extension with the dependency descriptor (AV1); 0 for none."
-    _highest: int = -1
-    _unsteady: tuple[LayerReceiver, ...] = ()
-    "Those of the receivers that have to be asked to forward by themselves."
-    _unsorted: bool = True
-    "Whether it has to be found out anew which these are."
     _keyframe_wanted: bool = False
     _next_request_at: float = 0.0
     _wake_at: float = math.inf
@@ -159,12 +146,12 @@ class Layer:
 
     @classmethod
     def of(
-        cls, ssrc: int, rid: str, codec: ReceivedCodec, publisher: Publisher, fan_out: FanOut, *, is_video: bool
+        cls, ssrc: int, rid: str, codec: ReceivedCodec, publisher: Publisher, outlets: Outlets, *, is_video: bool
     ) -> Layer:
         """A layer that begins."""
         register = NackRegister() if codec.accepts_nack else None
         rate = codec.clock_rate
-        return cls(ssrc, rid, publisher, fan_out, is_video, ReceptionStatistics(rate), SenderClock(rate), register)
+        return cls(ssrc, rid, publisher, outlets, is_video, ReceptionStatistics(rate), SenderClock(rate), register)
 
     def set_codec(self, codec: ReceivedCodec, *, descriptor: int) -> None:
         """Take packets for this from now on; what is kept is of no use to a decoder of another codec."""
@@ -172,50 +159,37 @@ class Layer:
         self.history = PacketHistory()
         self._describe = describer(codec.key.name) if self.is_video else None
         self._descriptor = descriptor
-        self.width = self.height = 0
-        self.sort_receivers()
+        self.sizes = ()
+        self.top = BASE
+        self.rates = LayerRates()
+        self.outlets.forget_renditions()
 
-    def join(self, receiver: LayerReceiver) -> None:
-        """Pass packets to this receiver from now on."""
-        if receiver not in self.receivers:
-            self.receivers = (*self.receivers, receiver)
-            self.sort_receivers()
+    @property
+    def width(self) -> int:
+        """Of the largest picture in it, in pixels; 0 where it does not tell."""
+        return self.sizes[-1][0] if self.sizes else 0
 
-    def leave(self, receiver: LayerReceiver) -> None:
-        """Pass it no more."""
-        if receiver in self.receivers:
-            self.receivers = tuple(other for other in self.receivers if other is not receiver)
-            # Now, so that nothing more goes to it, and nothing of it stays here.
-            self.fan_out.replace(())
-            self.sort_receivers()
+    @property
+    def height(self) -> int:
+        """The same in the other direction."""
+        return self.sizes[-1][1] if self.sizes else 0
 
-    def sort_receivers(self) -> None:
-        """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
-        self._unsorted = True
-
-    def pause(self) -> None:
-        """Pass packets to nobody until `resume`."""
-        self.is_paused = True
-        self.fan_out.replace(())
-        self.sort_receivers()
-
-    def resume(self) -> None:
-        """Pass them on again."""
-        self.is_paused = False
-        self.sort_receivers()
+    @property
+    def renumbers_pictures(self) -> bool:
+        """Whether receivers wait for pictures whose ids are missing."""
+        return self.codec is not None and self.codec.key.name == "VP8"
 
     def close(self) -> None:
         """Pass nothing on, and let go of what is kept for repairs at once.
 
         Who ended is a ring of objects that only the garbage collector takes apart, at a time of its own.
         """
-        self.receivers = self._unsteady = ()
-        self.fan_out.replace(())
+        self.outlets.close()
         self.payload_type = -1
         self.history = PacketHistory()
 
     def forward(self, packet: RtpPacket, sequence: int, now: float, *, is_repair: bool = False) -> bool:
-        """Keep a packet and send it on, if it did not come before; returns whether a keyframe begins with it."""
+        """Keep a packet and send it on, if it did not come before; returns whether `told` may be another now."""
         register = self.register
         if register is not None:
             if not register.received(sequence, now):
@@ -229,61 +203,48 @@ class Layer:
         self.octets += len(packet.data) - packet.payload_offset
         self.frames += packet.marker
         self.last_at = now
-        keyframe = False
-        fields = NO_FIELDS
+        description, top = PLAIN, self.top
         if self._describe is not None:
-            described = self._describe(packet.payload, packet.extension(self._descriptor) if self._descriptor else None)
-            keyframe, fields = described.keyframe, described.fields
-            if described.structure is not None and described.structure.sizes:
-                self.width, self.height = described.structure.sizes[-1]
-        self.history.add(sequence, packet, now, keyframe=keyframe)
-        if sequence > self._highest:
-            self._highest = sequence
-            self.last = packet
-        if keyframe:
+            descriptor = packet.extension(self._descriptor) if self._descriptor else None
+            description = self._describe(packet.payload, descriptor)
+            if description.structure is not None or description.spatial or description.temporal or self.top != BASE:
+                self._note_layers(description, packet)
+        self.history.add(sequence, packet, now, description)
+        if description.keyframe:
             self._keyframe_wanted = False
             if register is not None and self.history.keyframe is not None:
                 register.keyframe(self.history.keyframe)
         elif self._keyframe_wanted or (register is not None and register.needs_keyframe):
             # Asked again by the packets themselves: a camera that sends nothing is left alone.
             self.request_keyframe(now)
-        if self._unsorted:
-            self._sort_receivers()
-        if not self.is_paused:
-            self._pass_on(packet, sequence, now, fields, keyframe=keyframe)
+        self.outlets.pass_on(self, packet, sequence, description, now)
+        if sequence > self.highest:
+            self.highest = sequence
+            self.last = packet
         packet.forget_tails()
-        return keyframe
+        return description.keyframe or self.top != top
 
-    def _pass_on(self, packet: RtpPacket, sequence: int, now: float, fields: Fields, *, keyframe: bool) -> None:
-        receivers = self.receivers
-        if sequence >= self.fan_out.floor:
-            self.fan_out.forward(packet, sequence, packet.marker, fields)
-            receivers = self._unsteady
-        for receiver in receivers:
-            receiver.forward(packet, self, sequence, now, keyframe=keyframe)
-        for receiver in self._unsteady:
-            if receiver.steady_sender(self) is not None:
-                self._unsorted = True
+    def _note_layers(self, description: Description, packet: RtpPacket) -> None:
+        self.rates.add(description, len(packet.data) - packet.payload_offset)
+        told = description.structure or Structure()
+        self.sizes = tuple(size for size in told.sizes if size[0]) or self.sizes
+        top = Restriction(
+            max(self.top.spatial, description.spatial, len(told.sizes) - 1),
+            max(self.top.temporal, description.temporal, told.temporal_layers - 1),
+        )
+        if top != self.top:
+            self.top = top
+            self.outlets.sort()  # what was all of it may be a part now
 
-    def _sort_receivers(self) -> None:
-        senders = []
-        unsteady = []
-        for receiver in () if self.is_paused else self.receivers:
-            sender = receiver.steady_sender(self)
-            if sender is not None:
-                senders.append(sender)
-            else:
-                unsteady.append(receiver)
-        self.fan_out.replace(senders)
-        self._unsteady = tuple(unsteady)
-        self._unsorted = False
-
-    def fields_of(self, packet: RtpPacket) -> Fields:
-        """Return the numbers in the payload of a packet of this layer, which may have come a while ago."""
-        # AV1 has none, and what describes it follows the stream: it is not to be asked about the past.
+    def description_of(self, packet: RtpPacket, sequence: int) -> Description:
+        """Describe a packet of this layer that has come before."""
+        kept = self.history.description(sequence)
+        if kept is not None:
+            return kept
+        # What describes AV1 follows the stream: it is not to be asked about the past.
         if self._describe is None or self.codec is None or self.codec.key.name == "AV1":
-            return NO_FIELDS
-        return self._describe(packet.payload, None).fields
+            return PLAIN
+        return self._describe(packet.payload, None)
 
     def frame_number_of(self, packet: RtpPacket) -> int:
         """Return the dependency descriptor's number of a packet (AV1 RTP specification 1.0, A.8.1), 0 without one."""
@@ -319,8 +280,11 @@ class Layer:
         return self._wake_at
 
     def measure(self, now: float) -> None:
-        """Learn rates from what came since the last call, and let go of packets that are too old: once a second."""
+        """Learn rates from what came since the last call, and let go of what is too old: once a second."""
         self.history.expire(now)
+        self.outlets.drop_unused(self)
+        if self.top != BASE:
+            self.rates.look(now)
         self.rate.update(self.octets, now)
         if self._measured is not None:
             frames, at = self._measured
@@ -340,3 +304,24 @@ class Layer:
             return True
         usual_s = STOPPED_AFTER_FRAMES / self.frame_rate if self.frame_rate > 0 else MAX_STOPPED_S
         return silence_s <= min(MAX_STOPPED_S, max(MIN_STOPPED_S, usual_s))
+
+    def rungs(self, *, is_only: bool) -> list[Rung]:
+        """Return what can be had of it; of several encodings only what has the size of the whole."""
+        found = [r for r in self.rates.restrictions() if is_only or r.spatial == self.top.spatial]
+        if self.top == BASE or not found:
+            spatial = self.top.spatial if is_only else self.spatial
+            return [Rung(spatial, self.top.temporal, self.width, self.height, self.frame_rate, self.rate.bitrate)]
+        return [
+            Rung(
+                r.spatial if is_only else self.spatial,
+                r.temporal,
+                *(self.sizes[r.spatial] if r.spatial < len(self.sizes) else (self.width, self.height)),
+                self.rates.frame_rate(r),
+                self.rates.bitrate(r),
+            )
+            for r in found
+        ]
+
+    def told(self) -> object:
+        """Return what is told of it: another value where its rungs are others, whatever their rates."""
+        return self.sizes, self.top, tuple(self.rates.restrictions())

@@ -6,34 +6,55 @@ import math
 import secrets
 from collections import deque
 from struct import Struct
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.net.sending import UNPACED, shift_fields
 from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, ExtensionPlan
+from zvonim_sfu.rtp.rendition import padding_only
 from zvonim_sfu.rtp.rtx import PADDING, wrap
 from zvonim_sfu.rtp.sequence import seq_delta
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.span import Span
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
+    from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket, Tail
 
 _pack_header = Struct("!BBHII").pack
 # Repairs that are remembered, so that none is sent twice within a round trip: more than one round trip's loss.
 MAX_RESENT: Final = 512
 # Former spans whose packets can still be sent again: more switches than happen in the two seconds that layers keep.
-MAX_SPANS: Final = 4
+MAX_SPANS: Final = 8
 
 
-def rewrite(packet: RtpPacket, sequence_out: int, timestamp: int, span: Span, sender: Sender) -> tuple[bytes, Tail]:
-    """Return what a packet of a span goes out as: its fixed header, and what follows it."""
-    tail = shift_fields(packet.tail(sender.plan), span.layer.fields_of(packet), span)
-    second_byte = packet.marker << 7 | span.payload_type
-    return _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp, sender.ssrc), tail
+class Rewritten(NamedTuple):
+    """What a packet goes out as."""
+
+    number: int
+    """Extended beyond 16 bits."""
+    timestamp: int
+    header: bytes
+    tail: Tail
+
+
+def rewrite(packet: RtpPacket, sequence: int, description: Description, span: Span, sender: Sender) -> Rewritten | None:
+    """Return what a packet of a span goes out as; None where it does not."""
+    placed = span.outlet.place(packet, sequence, description)
+    if placed is None:
+        return None
+    if placed.filler:
+        packet = padding_only(packet)
+    number = placed.number + span.sequence_offset
+    timestamp = span.timestamp(packet, sequence)
+    tail = shift_fields(packet.tail(sender.plan), placed.fields, span)
+    second_byte = placed.marker << 7 | span.payload_type
+    header = _pack_header(tail.first_byte, second_byte, number & 0xFFFF, timestamp, sender.ssrc)
+    return Rewritten(number, timestamp, header, tail)
 
 
 class Resending:
@@ -60,10 +81,14 @@ class Resending:
         self._rtx_ssrc = rtx_ssrc
         self._types = types if rtx_ssrc else {}
 
-    def keep(self, span: Span) -> None:
-        """Remember a span that has ended just now."""
-        span.last = self._sender.last_sequence - span.sequence_offset
+    def keep(self, span: Span, last: int) -> None:
+        """Remember a span that has ended just now, with this number of its layer."""
+        span.last = last
         self._former.append(span)
+
+    def span_at(self, layer: Layer, sequence: int) -> Span | None:
+        """Return the former span to which a packet of a layer belongs that comes late."""
+        return next((s for s in self._former if s.layer is layer and s.first <= sequence <= s.last), None)
 
     def forget(self) -> None:
         """Forget former spans: their source has left, and what is kept of it is not for anybody any more."""
@@ -99,8 +124,10 @@ class Resending:
 
     def _send(self, packet: RtpPacket, sequence: int, span: Span) -> None:
         sender = self._sender
-        timestamp = span.timestamp(packet, sequence)
-        header, tail = rewrite(packet, sequence + span.sequence_offset, timestamp, span, sender)
+        rewritten = rewrite(packet, sequence, span.layer.description_of(packet, sequence), span, sender)
+        if rewritten is None:
+            return
+        header, tail = rewritten.header, rewritten.tail
         data, number_at = tail.data, tail.number_at
         repair_type = self._types.get(span.payload_type)
         if repair_type is not None:

@@ -6,15 +6,18 @@ Timestamps stand for the publisher's capture time on the server's clock (DESIGN:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from zvonim_sfu.rtp.packet import NO_FIELDS
 from zvonim_sfu.rtp.sequence import ts_delta
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.outlets import Outlet
+    from zvonim_sfu.net.sending import Sender
     from zvonim_sfu.rtp.packet import RtpPacket
 
 # In how much time, by its timestamps, a picture catches up: enough to tell its frames apart.
@@ -50,13 +53,16 @@ NO_PAYLOAD_NUMBERS: Final = PayloadNumbers(0, 0, 0)
 
 @dataclass(slots=True, eq=False)
 class Span:
-    """The numbers of a down track that one layer has filled, or fills. All offsets are from the layer's to its own."""
+    """The numbers of a down track that a layer, or a part of it, has filled or fills."""
 
     layer: Layer
+    outlet: Outlet
+    "What of the layer."
     payload_type: int
     first: int
     "With which number of the layer it begins."
     sequence_offset: int
+    "From the outlet's numbers; the other offsets are from the layer's, and the picture id's from the outlet's."
     timestamp_offset: int
     true_from: float
     "From this number of the layer on timestamps have that offset; before it they catch up."
@@ -76,17 +82,40 @@ class Span:
             self.true_from = min(sequence, self.true_from)
         return (packet.timestamp + self.timestamp_offset) & 0xFFFFFFFF
 
+    def apply(self, sender: Sender) -> None:
+        """Have packets of the outlet sent so."""
+        sender.payload_type = self.payload_type
+        sender.sequence_offset, sender.timestamp_offset = self.sequence_offset, self.timestamp_offset
+        sender.picture_id_offset, sender.tl0_offset = self.picture_id_offset, self.tl0_offset
+        sender.frame_number_offset = self.frame_number_offset
+
     def find(self, sequence_out: int) -> int | None:
         """Return the layer's number of what went out with this one; None for a number of another span."""
-        sequence = sequence_out - self.sequence_offset
-        return sequence if self.first <= sequence <= self.last else None
+        sequence = self.outlet.sequence_of(sequence_out - self.sequence_offset)
+        return sequence if sequence is not None and self.first <= sequence <= self.last else None
+
+    def moved(self, outlet: Outlet, sequence: int) -> Span:
+        """Return how it goes on when less or more of the layer goes out from this number of it on, the newest.
+
+        Both outlets have had that packet.
+        """
+        former, latter = self.outlet.position(sequence), outlet.position(sequence)
+        return replace(
+            self,
+            outlet=outlet,
+            first=sequence,
+            sequence_offset=self.sequence_offset + former.number - latter.number,
+            picture_id_offset=self.picture_id_offset - former.picture_shift + latter.picture_shift & 0x7FFF,
+        )
 
     def payload_numbers(self) -> PayloadNumbers:
         """Return what went out last."""
-        packet = self.layer.last
+        packet, fields = self.outlet.last, self.outlet.fields
+        if self.outlet is self.layer.outlets.whole and self.layer.last is not None:
+            packet = self.layer.last
+            fields = self.layer.description_of(packet, self.layer.highest).fields
         if packet is None:
             return NO_PAYLOAD_NUMBERS
-        fields = self.layer.fields_of(packet)
         return PayloadNumbers(
             fields.picture_id + self.picture_id_offset,
             fields.tl0 + self.tl0_offset,
@@ -113,6 +142,7 @@ class Numbering(NamedTuple):
 def begin(
     packets: Sequence[tuple[int, RtpPacket]],
     layer: Layer,
+    outlet: Outlet,
     standing: Numbering,
     *,
     payload_type: int,
@@ -128,6 +158,7 @@ def begin(
     Args:
         packets: with which it comes in, each with its number in the layer; one at least.
         layer: whose they are.
+        outlet: what of the layer goes out; the first packet does.
         standing: how far the down track has come.
         payload_type: under which the subscriber takes them.
         captured_at: when the last of them was captured, or has arrived, in the server's time.
@@ -152,9 +183,11 @@ def begin(
         true_from = math.inf
         pace = (present - after - 1) / (present - start)
         catch_up = CatchUp(first.timestamp, present - start, after + 1, pace)
+    placed = outlet.place(first, first_sequence, layer.description_of(first, first_sequence))
+    number, fields = (first_sequence, NO_FIELDS) if placed is None else (placed.number, placed.fields)
     offsets = NO_PAYLOAD_NUMBERS
     if standing.has_begun:
-        fields, payload = layer.fields_of(first), standing.payload
+        payload = standing.payload
         offsets = PayloadNumbers(
             payload.picture_id + 1 - fields.picture_id & 0x7FFF,
             payload.tl0 + 1 - fields.tl0 & 0xFF,
@@ -162,9 +195,10 @@ def begin(
         )
     return Span(
         layer,
+        outlet,
         payload_type,
         first_sequence,
-        sequence_offset=standing.sequence + 1 - first_sequence,
+        sequence_offset=standing.sequence + 1 - number,
         timestamp_offset=start - first.timestamp,
         true_from=true_from,
         catch_up=catch_up,

@@ -287,7 +287,7 @@ def _layer_statistics(layer: Layer) -> LayerStatistics:
         frame_rate=round(layer.frame_rate, 1),
         bitrate=layer.rate.bitrate,
         loss=round(layer.statistics.loss, 3),
-        receivers=len(layer.receivers),
+        receivers=len(layer.outlets.receivers),
     )
 
 

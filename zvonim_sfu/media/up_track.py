@@ -8,9 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol
 
 from zvonim_sfu.media.codecs import associated, codec_key
-from zvonim_sfu.media.layer import Layer, LayerReceiver, Publisher, ReceivedCodec, Rung, Selection
+from zvonim_sfu.media.ladder import in_order
+from zvonim_sfu.media.layer import BASE, Layer, Publisher, ReceivedCodec, Rung, Selection
+from zvonim_sfu.media.outlets import LayerReceiver, Outlets
 from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.terms import DESCRIPTOR_EXTENSION
 from zvonim_sfu.media.totals import ReceivedCounters
+from zvonim_sfu.rtp.description import EVERYTHING, Restriction
 from zvonim_sfu.rtp.packet import RtpError, RtpPacket
 from zvonim_sfu.rtp.rtx import unwrap
 
@@ -27,7 +31,6 @@ MAX_LAYERS: Final = 8
 CHECK_INTERVAL_S: Final = 0.2
 # How loud a packet is, as its publisher says (RFC 6464): the only thing about sounds that the server knows.
 LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
-DESCRIPTOR_EXTENSION: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 # Levels that wait to be taken: 0.6 s of the shortest packets that browsers send.
 MAX_LEVELS: Final = 64
 # Whose microphone is let through begins with what it said meanwhile: as long as it takes to notice that it speaks (two
@@ -44,7 +47,7 @@ class Receiver(LayerReceiver, Protocol):
         """The codec of a layer, or what was negotiated for the track, has changed."""
 
     def on_layers(self, now: float) -> None:
-        """A layer has come, has stopped or has another place among the others."""
+        """A layer has come, has stopped, has another place among the others, or other layers within it."""
 
     def on_resume(self, now: float) -> None:
         """Packets come again after a pause; `UpTrack.lead_in` has the first ones already."""
@@ -57,7 +60,7 @@ class TrackPublisher(Publisher, Protocol):
     """What an up track asks of the peer that publishes it."""
 
     def on_ladder_changed(self, up_track: UpTrack) -> None:
-        """A layer has come, has stopped or has another size."""
+        """What can be had of it is other than before, rates apart."""
 
 
 class UpTrack:
@@ -108,6 +111,8 @@ class UpTrack:
         self._new_fan_out = new_fan_out
         self._is_told = True
         "Whether receivers know of all layers."
+        self._told: list[object] = []
+        "What they know of each."
         self._check_at = 0.0
         self._watched = False
         "Whether receivers wait to be switched."
@@ -146,7 +151,7 @@ class UpTrack:
         kept = {name: layer for name, layer in self.encodings.items() if name in (self.names or ("",))}
         if len(kept) < len(self.encodings):
             self.encodings = kept
-            self._sort_layers()
+            self.ordered = in_order(self.names, self.encodings)
             self._is_told = False
         if self.source is Source.MICROPHONE:
             self._level_extension = extension_ids.get(LEVEL_EXTENSION, 0)
@@ -184,14 +189,14 @@ class UpTrack:
         """Forward to nobody until `resume`. Receivers notice nothing: their numbers have no hole."""
         self.is_paused = True
         for layer in self.layers.values():
-            layer.pause()
+            layer.outlets.pause()
 
     def resume(self, now: float) -> None:
         """Forward again, from a moment ago on (LEAD_IN_S)."""
         self.is_paused = False
         self._resumed_at = now
         for layer in self.layers.values():
-            layer.resume()
+            layer.outlets.resume()
         for receiver in self._receivers:
             receiver.on_resume(now)
 
@@ -229,8 +234,8 @@ class UpTrack:
         if codec is None:
             return None
         is_video = self.kind == "video"
-        layer = Layer.of(ssrc, encoding, codec, self._publisher, self._new_fan_out(), is_video=is_video)
-        layer.is_paused = self.is_paused
+        layer = Layer.of(ssrc, encoding, codec, self._publisher, Outlets(self._new_fan_out), is_video=is_video)
+        layer.outlets.is_paused = self.is_paused
         layer.need_keyframe()
         former = self.encodings.get(encoding)
         if former is not None:
@@ -251,7 +256,7 @@ class UpTrack:
         if self._level_extension and (level := packet.extension(self._level_extension)):
             self.levels.append(level[0] & 0x7F)  # the bit above it is the publisher's own idea of what speech is
         if layer.forward(packet, sequence, now):
-            self._on_keyframe(layer, now)
+            self._check_told(now)
 
     def handle_repair(self, packet: RtpPacket, encoding: str, now: float) -> None:
         """Forward what a retransmission (RFC 4588) of an encoding brings back, in the place where it was missing."""
@@ -273,7 +278,7 @@ class UpTrack:
         if sequence is None:
             self.unforwarded += 1
         elif layer.forward(original, sequence, now, is_repair=True):
-            self._on_keyframe(layer, now)
+            self._check_told(now)
 
     def _admit(self, packet: RtpPacket, layer: Layer, now: float) -> bool:
         """Look at a packet of another payload type than the last one, or of a layer that was silent until now."""
@@ -294,35 +299,24 @@ class UpTrack:
             self._on_layers(now)
         return True
 
-    def _on_keyframe(self, layer: Layer, now: float) -> None:
-        if (layer.width, layer.height) != layer.told_size:
-            layer.told_size = layer.width, layer.height
+    def _check_told(self, now: float) -> None:
+        if self._told != [layer.told() for layer in self.ordered]:
             self._on_layers(now)
+
+    def measure(self, now: float) -> None:
+        """Learn rates from what came since the last call, and let go of packets that are too old: once a second."""
+        for layer in self.layers.values():
+            layer.measure(now)
+        self._check_told(now)
 
     def _on_layers(self, now: float) -> None:
         """Put layers in order, and tell what has changed."""
         self._is_told = True
-        self._sort_layers()
+        self.ordered = in_order(self.names, self.encodings)
+        self._told = [layer.told() for layer in self.ordered]
         for receiver in self._receivers:
             receiver.on_layers(now)
         self._publisher.on_ladder_changed(self)
-
-    def _sort_layers(self) -> None:
-        """Give layers the places that their names have, and those that are measured the places that their sizes have.
-
-        Descriptions say what a publisher prefers, which browsers take from the page as it comes: some name the smallest
-        picture first, some last.
-        """
-        names = [*self.names, *(name for name in self.encodings if name not in self.names)]
-        places = [place for place, name in enumerate(names) if name in self.encodings]
-        layers = [self.encodings[names[place]] for place in places]
-        for place, layer in zip(places, layers, strict=True):
-            layer.spatial = place
-        measured = [layer for layer in layers if layer.width]
-        by_size = sorted(measured, key=lambda layer: layer.width * layer.height)
-        for place, layer in zip([layer.spatial for layer in measured], by_size, strict=True):
-            layer.spatial = place
-        self.ordered = tuple(sorted((layer for layer in layers if layer.codec), key=lambda layer: layer.spatial))
 
     def choose(self, selection: Selection, avoided: Layer | None = None) -> Layer | None:
         """Return the highest layer that comes and is within a selection, or else the lowest one that comes."""
@@ -333,18 +327,31 @@ class UpTrack:
     def ladder(self, now: float) -> tuple[Rung, ...]:
         """Return what can be had of this track now, the least first; nothing before its first packet."""
         newest = self._newest(now)
-        return tuple(
-            Rung(layer.spatial, 0, layer.width, layer.height, layer.frame_rate, layer.rate.bitrate)
-            for layer in self.ordered
-            if layer.is_up and layer.is_live(newest)
-        )
+        is_only = len(self.encodings) == 1
+        live = [layer for layer in self.ordered if layer.is_up and layer.is_live(newest)]
+        return tuple(rung for layer in live for rung in layer.rungs(is_only=is_only))
+
+    def restriction(self, layer: Layer, selection: Selection) -> Restriction:
+        """Return how much of a layer that was chosen is within a selection."""
+        if len(self.encodings) == 1:
+            wanted = Restriction(*selection)
+        else:
+            # Of an encoding below what is selected all is taken: there is no better one.
+            wanted = Restriction(EVERYTHING.spatial, selection.temporal if layer.spatial >= selection.spatial else 7)
+        covers = wanted.spatial >= layer.top.spatial and wanted.temporal >= layer.top.temporal
+        return EVERYTHING if covers else wanted
+
+    def place(self, layer: Layer, restriction: Restriction) -> tuple[int, int]:
+        """Return which rung of the ladder so much of a layer is."""
+        spatial = min(restriction.spatial, layer.top.spatial) if len(self.encodings) == 1 else layer.spatial
+        return spatial, min(restriction.temporal, layer.top.temporal)
 
     def _newest(self, now: float) -> float:
         return min(now, max((layer.last_at for layer in self.ordered), default=now))
 
     def watch(self, now: float) -> None:
         """Ask receivers from time to time whether they have waited too long for a layer: one of them begins to."""
-        if len(self.encodings) > 1:
+        if len(self.encodings) > 1 or any(layer.top != BASE for layer in self.ordered):
             self._watched = True
             self._publisher.wake(now + CHECK_INTERVAL_S)
 
@@ -360,7 +367,7 @@ class UpTrack:
         next_at = math.inf
         for layer in self.encodings.values():
             next_at = min(next_at, layer.on_timer(now, round_trip_s))
-        if len(self.encodings) > 1:
+        if len(self.encodings) > 1 or self._watched:
             if now >= self._check_at:
                 self._check_at = now + CHECK_INTERVAL_S
                 self._check(now)
@@ -368,6 +375,7 @@ class UpTrack:
         return next_at
 
     def _check(self, now: float) -> None:
+        # A layer without others goes on, whatever it brings.
         newest = self._newest(now)
         stopped = [layer for layer in self.ordered if layer.is_up and not layer.is_live(newest)]
         for layer in stopped:

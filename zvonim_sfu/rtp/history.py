@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
 # Two seconds of 5 Mbit/s. A power of two: numbers find their cell by a mask.
@@ -53,22 +55,21 @@ class PacketHistory:
         self._keyframe_timestamp = 0
         # Whether the packet before the keyframe's first is known to be of another frame.
         self._keyframe_whole = False
-        self._cells: list[tuple[int, RtpPacket, float] | None] = [None] * MAX_PACKETS
+        self._cells: list[tuple[int, RtpPacket, float, Description] | None] = [None] * MAX_PACKETS
         self._highest: int | None = None
         # No number below it is kept any more.
         self._oldest = 0
         # No number below it has ever come.
         self._lowest = 0
 
-    def add(self, sequence: int, packet: RtpPacket, now: float, *, keyframe: bool) -> None:
+    def add(self, sequence: int, packet: RtpPacket, now: float, description: Description) -> None:
         """Keep a packet, which may be late; one that is too old, or there already, is left out.
 
         Args:
             sequence: its extended number.
             packet: as it came in.
             now: seconds, monotonic.
-            keyframe: whether a keyframe begins with it, as its description says; several packets of one
-                keyframe may.
+            description: of this packet. Several packets of one keyframe may say that it begins with them.
         """
         highest = self._highest
         if highest is None:
@@ -87,11 +88,11 @@ class PacketHistory:
             self._highest = sequence
         elif sequence < self._oldest:
             return
-        cells[cell] = (sequence, packet, now)
+        cells[cell] = (sequence, packet, now, description)
         self.size = size
         if size > MAX_BYTES:
             self._drop(MAX_BYTES - MAX_BYTES // 8, -math.inf)  # in one go: the call costs more than a packet
-        if keyframe:
+        if description.keyframe:
             self._enter_keyframe(sequence, packet.timestamp, follows=sequence == highest + 1)
         elif sequence < highest:
             self._lowest = min(sequence, self._lowest)
@@ -104,6 +105,15 @@ class PacketHistory:
         if entry is None or entry[0] != sequence or now - entry[2] > MAX_AGE_S:
             return None
         return entry[1]
+
+    def description(self, sequence: int) -> Description | None:
+        """Return how the packet of this number was described; None if it is not kept."""
+        entry = self._cells[sequence & _MASK]
+        return entry[3] if entry is not None and entry[0] == sequence else None
+
+    def packets(self) -> list[tuple[int, RtpPacket]]:
+        """Return all that is kept, each packet with its number, the oldest first."""
+        return sorted(((entry[0], entry[1]) for entry in self._cells if entry is not None), key=itemgetter(0))
 
     def since_keyframe(self, now: float) -> list[tuple[int, RtpPacket]] | None:
         """Return the newest keyframe and all that came after it, each packet with its number.

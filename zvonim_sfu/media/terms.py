@@ -1,0 +1,52 @@
+"""What a subscriber takes in one m-section, as it was negotiated, and what a publisher's packets are there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from zvonim_sfu.media.codecs import find_receiver, unwrapped_type
+from zvonim_sfu.rtp.packet import ExtensionPlan
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.sdp import Codec
+    from zvonim_sfu.media.up_track import UpTrack
+
+DESCRIPTOR_EXTENSION: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """A value that is replaced when something else is negotiated."""
+
+    codecs: tuple[Codec, ...]
+    "None while the subscriber has paused the m-section."
+    extension_ids: Mapping[str, int]
+    "Numbers of the subscriber's header extensions, by URI."
+    transport_wide: int
+    "Number of the one with transport-wide numbers; 0 where the client does not report on them."
+
+    def plan(self, up_track: UpTrack) -> ExtensionPlan:
+        """Return how a track's header extensions are numbered here."""
+        return ExtensionPlan(
+            {
+                number: self.extension_ids[uri]
+                for uri, number in up_track.extension_ids.items()
+                if uri in self.extension_ids
+            },
+            transport_wide=self.transport_wide,
+            descriptor=up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
+            red=unwrapped_type(up_track.codecs, self.codecs),
+        )
+
+    def payload_type(self, layer: Layer) -> int:
+        """Return what the subscriber calls the codec of a layer; -1 where it cannot take it, or there is none yet."""
+        codec = find_receiver(layer.codec.key, self.codecs) if layer.codec is not None else None
+        return codec.payload_type if codec is not None else -1
+
+    def excludes(self, layer: Layer) -> bool:
+        """Whether the subscriber has codecs, and none for this layer."""
+        return bool(self.codecs) and layer.codec is not None and self.payload_type(layer) < 0
