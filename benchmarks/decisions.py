@@ -89,7 +89,11 @@ async def _measure(participants: int) -> Costs:
     chance = random.Random(1)  # noqa: S311 - the same people each time, and no secrets
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     call = Call(Limits(participants_per_room=participants + 1))
-    people = [_enter(call, str(number)) for number in range(participants)]
+    people: list[Client] = []
+    for number in range(participants):
+        people.append(_enter(call, str(number)))
+        if number % 20 == 0:
+            await _pass(0.1, people)
     await _pass(5.0, people)
     kilobytes = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / participants
     join, leave, mute, resize, page, speak, tick, estimates = (_Clock() for _ in range(8))

@@ -27,8 +27,10 @@ if TYPE_CHECKING:
 
 # What changes within this time is one decision.
 COALESCE_S: Final = 0.1
+# An estimate that rises, or falls to what is still enough, has less haste.
+NO_HASTE_S: Final = 0.5
 # Rates and patience change by themselves; a link that holds so many times what is wanted is looked at less often.
-REPEAT_S: Final = 0.5
+REPEAT_S: Final = 1.0
 WIDE: Final = 2.0
 REPEAT_WIDE_S: Final = 3.0
 # How often it is looked whether what is waited for has come.
@@ -85,12 +87,12 @@ class Qualities:
         return self._allotment.is_limited
 
     def on_estimate(self) -> None:
-        """What the link holds has changed: down at once, up with the next repetition."""
+        """What the link holds has changed: down at once, up soon."""
         estimate = self._peer.estimate_bps
         if estimate is None or estimate < self._allotment.spent_bps:
             self.schedule()
         elif self.is_limited:
-            self._wake(self._decided_at + REPEAT_S)
+            self._wake(self._decided_at + NO_HASTE_S)
 
     def schedule(self) -> None:
         """Decide anew soon: all that changes within a tenth of a second is one decision."""

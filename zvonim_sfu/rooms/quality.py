@@ -125,6 +125,17 @@ class Allotment:
 
 
 NOTHING: Final = Allotment()
+# Who comes back from these starts anew.
+_NOT_SHOWN: Final = frozenset({Reason.HIDDEN, Reason.SOURCE})
+
+
+class _Standing(NamedTuple):
+    """Where a picture begins when it is decided anew."""
+
+    level: int
+    """The option that it has; -1: none."""
+    memory: Memory
+    is_new: bool = False
 
 
 def distribute(
@@ -152,18 +163,18 @@ def distribute(
         for picture in pictures
     ]
     wanted = sum(menu.options[-1].bitrate for menu in menus if menu.options)
-    pasts = [_past(picture, before) for picture in pictures]
+    stood = [_standing(picture, menu.options, before) for picture, menu in zip(pictures, menus, strict=True)]
     lows = NOTHING.lows if estimate_bps is None else _note(before.lows, estimate_bps, now)
     if estimate_bps is None:
         left = math.inf
         levels = [len(menu.options) - 1 for menu in menus]
     else:
         budget = estimate_bps - reserved_bps
-        levels = _settle(menus, pasts, budget, min(lows[1:]) / MARGIN - reserved_bps, now)
+        levels = _settle(menus, stood, budget, min(lows[1:]) / MARGIN - reserved_bps, now)
         left = max(0.0, budget - cost_of(menus, levels))
     choices = {
-        picture.mid: _choice(picture, menu.options, level, left, _remember(past, menu.options, level, now))
-        for picture, menu, level, past in zip(pictures, menus, levels, pasts, strict=True)
+        picture.mid: _choice(picture, menu.options, level, left, _remember(former, level, now))
+        for picture, menu, level, former in zip(pictures, menus, levels, stood, strict=True)
     }
     is_limited = any(choice.reason is Reason.LINK for choice in choices.values())
     spent = cost_of(menus, levels) + reserved_bps
@@ -178,22 +189,35 @@ def _note(lows: tuple[float, float, float], estimate_bps: float, now: float) -> 
     return now, estimate_bps, lowest if now - since < 2 * STEADY_S else math.inf
 
 
-def _past(picture: Picture, before: Allotment) -> Choice | None:
-    """Return what this slot was given before, if that was of the same track."""
-    choice = before.choices.get(picture.mid)
-    return choice if choice is not None and choice.key == picture.key else None
+def _standing(picture: Picture, options: Sequence[Option], before: Allotment) -> _Standing:
+    """Return what this slot was given before, if that was of the same track; a new picture has its lowest option."""
+    lowest = min(0, len(options) - 1)
+    past = before.choices.get(picture.mid)
+    if past is None or past.key != picture.key:
+        return _Standing(lowest, Memory(), is_new=True)
+    if past.reason in _NOT_SHOWN:
+        return _Standing(lowest, past.memory)
+    if past.rung is None:
+        return _Standing(-1, past.memory)
+    had = past.rung.spatial, past.rung.temporal
+    level = lowest
+    for k, (_, _, rung) in enumerate(options):
+        place = rung.spatial, rung.temporal
+        if place == had:
+            return _Standing(k, past.memory)
+        if place < had:
+            level = k
+    return _Standing(level, past.memory)
 
 
-def _settle(
-    menus: Sequence[Menu], pasts: Sequence[Choice | None], budget: float, steady: float, now: float
-) -> list[int]:
+def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, steady: float, now: float) -> list[int]:
     """Return which option each picture gets, -1 for none; `steady` is the budget for rises."""
-    had = [_level(menu.options, past) for menu, past in zip(menus, pasts, strict=True)]
+    had = [standing.level for standing in stood]
     # What came anew is to be seen at once, which may cost others theirs.
     kept = had if cost_of(menus, had) <= budget else fill(menus, [-1] * len(had), had, budget)
     most = [
-        len(menu.options) - 1 if past is None or now - past.memory.lowered_at >= past.memory.patience_s else level
-        for menu, past, level in zip(menus, pasts, kept, strict=True)
+        len(menu.options) - 1 if now - memory.lowered_at >= memory.patience_s else level
+        for menu, (_, memory, _), level in zip(menus, stood, kept, strict=True)
     ]
     if most == kept:
         return kept
@@ -205,28 +229,13 @@ def _settle(
     return risen
 
 
-def _level(options: Sequence[Option], past: Choice | None) -> int:
-    """Return the index of what a picture had, or of the next lower one; a new picture has the lowest."""
-    lowest = min(0, len(options) - 1)
-    if past is None or past.reason in (Reason.HIDDEN, Reason.SOURCE):
-        return lowest
-    if past.rung is None:
-        return -1
-    had = past.rung[:2]
-    layers = [option.rung[:2] for option in options]
-    return layers.index(had) if had in layers else max((k for k, at in enumerate(layers) if at <= had), default=lowest)
-
-
-def _remember(past: Choice | None, options: Sequence[Option], level: int, now: float) -> Memory:
+def _remember(stood: _Standing, level: int, now: float) -> Memory:
     """Return what to know of a picture when it rises or is lowered next."""
-    if past is None:
-        return Memory()
-    change = level - _level(options, past)
-    rose_at, lowered_at, patience = past.memory
-    if change > 0:
+    rose_at, lowered_at, patience = memory = stood.memory
+    if stood.is_new or level == stood.level:
+        return memory
+    if level > stood.level:
         return Memory(now, lowered_at, patience)
-    if change == 0:
-        return past.memory
     if rose_at > lowered_at:
         has_failed = now - rose_at < LASTING_S
         patience = min(2 * patience, MOST_PATIENCE_S) if has_failed else max(patience / 2, FIRST_PATIENCE_S)
