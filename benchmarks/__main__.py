@@ -61,6 +61,11 @@ def _parser() -> argparse.ArgumentParser:
         added.add_argument(
             "--output", type=Path, default=_DEFAULT_RESULT, help="JSON file to write (default %(default)s)"
         )
+        added.add_argument(
+            "--arrivals",
+            action="store_true",
+            help="let receivers report on transport-wide numbers, so that the server estimates their links",
+        )
         return added
 
     everything = measuring("all", _all, "The standard set, in less than ten minutes.", "zvonim,janus,janus_loops")
@@ -147,7 +152,7 @@ def _measure(
     commands = _commands(options, progress)
 
     with network() as host:
-        made = session(host, commands, progress)
+        made = session(host, commands, progress, reports_arrivals=options.arrivals)
         try:
             asyncio.run(_unless_ended(measure(made)))
         finally:

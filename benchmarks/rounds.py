@@ -83,6 +83,12 @@ class Stage:
         for source in self.sources:
             source.pause()
 
+    async def settle(self, seconds: float) -> None:
+        """Let all sources send for a while."""
+        self.resume()
+        await asyncio.sleep(seconds)
+        self.pause()
+
     async def measure(self, seconds: float) -> Round:
         """Send for some seconds and say what came of it."""
         self.resume()

@@ -1,5 +1,6 @@
 """What the clients say in SDP: one codec of each kind, the header extensions that a browser sends, no retransmission
-payload type (what is repaired comes on the SSRC itself), no transport-wide numbers on the way down.
+payload type (what is repaired comes on the SSRC itself). Who reports arrivals takes retransmissions as well, and
+transport-wide numbers on the way down: a server probes a link by retransmissions of nothing.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final
 
 from benchmarks.client.traffic import Sending, Simulcast
-from zvonim_sfu.media.codecs import codec_key
+from zvonim_sfu.media.codecs import RTX, codec_key
 from zvonim_sfu.media.negotiation import MID_EXTENSION, TRANSPORT_CC_EXTENSION
 from zvonim_sfu.media.sdp import Codec, Description, Extension, Section
 from zvonim_sfu.media.simulcast import RID_EXTENSION, Encoding
@@ -23,9 +24,16 @@ CODECS: Final = {
     "audio": Codec(111, "opus", 48000, 2, "minptime=10;useinbandfec=1", ("transport-cc",)),
     "video": Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "ccm fir", "transport-cc")),
 }
+REPAIRS: Final = Codec(97, RTX, 90000, parameters="apt=96")
+ARRIVAL_NUMBER: Final = 3
+"""Under which all clients have the transport-wide number."""
 _EXTENSIONS: Final = {
-    "audio": (Extension(1, LEVEL_EXTENSION), Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
-    "video": (Extension(3, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
+    "audio": (
+        Extension(1, LEVEL_EXTENSION),
+        Extension(ARRIVAL_NUMBER, TRANSPORT_CC_EXTENSION),
+        Extension(4, MID_EXTENSION),
+    ),
+    "video": (Extension(ARRIVAL_NUMBER, TRANSPORT_CC_EXTENSION), Extension(4, MID_EXTENSION)),
 }
 _FIRST_SSRC: Final = 1
 _SSRCS_PER_SECTION: Final = 16
@@ -41,6 +49,8 @@ class Local:
     ice_pwd: str
     fingerprint: tuple[str, str]
     candidate: str
+    reports_arrivals: bool = False
+    """Whether it takes transport-wide numbers in m-sections that only receive, and reports on them."""
 
 
 class DescriptionError(Exception):
@@ -151,17 +161,19 @@ def remote(description: Description, host: str) -> Remote:
 
 
 def _section(local: Local, kind: str, mid: str, direction: str) -> Section:
-    codec = CODECS[kind]
-    # Where the client only receives, it takes no transport-wide numbers: it would have to report their arrival.
-    extensions = tuple(e for e in _EXTENSIONS[kind] if direction != "recvonly" or e.uri != TRANSPORT_CC_EXTENSION)
+    codecs: tuple[Codec, ...] = (CODECS[kind],)
+    if kind == "video" and direction == "recvonly" and local.reports_arrivals:
+        codecs += (REPAIRS,)
+    numbered = direction != "recvonly" or local.reports_arrivals
+    extensions = tuple(e for e in _EXTENSIONS[kind] if numbered or e.uri != TRANSPORT_CC_EXTENSION)
     return Section(
         kind=kind,
         port=_PORT,
         protocol=_PROTOCOL,
         mid=mid,
-        formats=(str(codec.payload_type),),
+        formats=tuple(str(codec.payload_type) for codec in codecs),
         direction=direction,
-        codecs=(codec,),
+        codecs=codecs,
         extensions=extensions,
         rtcp_mux=True,
         ice_ufrag=local.ice_ufrag,

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Final, Self
 
 import numpy as np
 
+from benchmarks.client.description import REPAIRS
 from benchmarks.client.dtls import Identity
-from benchmarks.client.inbox import Inbox
+from benchmarks.client.inbox import HEAD_BYTES, Inbox, arrival_numbers
 from benchmarks.client.peer import Peer
 from benchmarks.client.streams import Stream
 
@@ -51,15 +52,22 @@ class Generator:
         host: the address of this machine by which the servers are reached.
         sample_every: one of so many packets is decrypted.
         inspect: called with each packet that is decrypted, and whose it is.
+        reports_arrivals: whether receivers report on transport-wide numbers, where the server sends such.
     """
 
     def __init__(
-        self, host: str, *, sample_every: int = SAMPLE_EVERY, inspect: Callable[[Peer, bytes], None] | None = None
+        self,
+        host: str,
+        *,
+        sample_every: int = SAMPLE_EVERY,
+        inspect: Callable[[Peer, bytes], None] | None = None,
+        reports_arrivals: bool = False,
     ) -> None:
         self.identity = Identity()
         self._host = host
         self._sample_every = sample_every
         self._inspect = inspect
+        self._reports_arrivals = reports_arrivals
         self.samples = Samples()
         self._peers: dict[int, Peer] = {}
         self._number = 0
@@ -91,7 +99,8 @@ class Generator:
     def new_peer(self) -> Peer:
         """Make a peer that is polled from now on. `remove` ends that."""
         self._number += 1
-        self._peers[self._number] = peer = Peer(self.identity, self._host, self._inspect)
+        peer = Peer(self.identity, self._host, self._inspect, reports_arrivals=self._reports_arrivals)
+        self._peers[self._number] = peer
         return peer
 
     def remove(self, peer: Peer) -> None:
@@ -152,6 +161,14 @@ class Generator:
         for row in np.flatnonzero(~is_rtp).tolist():
             if lengths[row]:
                 self._peers[int(owners[row])].on_control(inbox.datagram(row, int(lengths[row])))
+        if self._reports_arrivals:
+            received = np.flatnonzero(is_rtp)
+            if received.size:
+                self._note_arrivals(received, inbox.arrivals_ns())
+            is_repair = is_rtp & (rows[:, 1] & 0x7F == REPAIRS.payload_type)
+            for row in np.flatnonzero(is_repair).tolist():
+                self._peers[int(owners[row])].on_repair(inbox.datagram(row, int(lengths[row])))
+            is_rtp &= ~is_repair
         media = np.flatnonzero(is_rtp)
         if media.size:
             self._take_media(media, lengths)
@@ -186,6 +203,18 @@ class Generator:
         for index in np.flatnonzero(sampled).tolist():
             row = int(media[index])
             self._sample(self._peers[int(self._owners[row])], row, int(lengths[row]), int(arrivals[row]))
+
+    def _note_arrivals(
+        self, media: np.ndarray[tuple[int], np.dtype[np.intp]], arrivals: np.ndarray[tuple[int], np.dtype[np.int64]]
+    ) -> None:
+        owners = self._owners[media]
+        order = np.argsort(owners, kind="stable")
+        owners, media = owners[order], media[order]
+        numbers = arrival_numbers(self._inbox.rows[media, :HEAD_BYTES]).tolist()
+        times = (arrivals[media] / 1e9).tolist()
+        starts = np.flatnonzero(np.diff(owners, prepend=-1))
+        for start, end in zip(starts.tolist(), [*starts[1:].tolist(), len(owners)], strict=True):
+            self._peers[int(owners[start])].on_arrivals(numbers[start:end], times[start:end])
 
     def _sample(self, peer: Peer, row: int, length: int, arrival_ns: int) -> None:
         if not peer.first_media_ns:

@@ -18,6 +18,7 @@ from benchmarks.client.dtls import DtlsSrtp, HandshakeError, Identity
 from benchmarks.client.ice import IceClient
 from benchmarks.client.inbox import open_socket
 from benchmarks.client.traffic import Pattern, Sending, Source, Stamp
+from zvonim_sfu.rtp.packet import RtpPacket
 from zvonim_sfu.rtp.rtcp import (
     FullIntraRequest,
     Nack,
@@ -31,10 +32,12 @@ from zvonim_sfu.rtp.rtcp import (
     pack_compound,
     parse_compound,
 )
+from zvonim_sfu.rtp.rtx import OSN_BYTES
 from zvonim_sfu.rtp.timing import middle32
+from zvonim_sfu.rtp.transport_cc import ArrivalLog
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from benchmarks.client.streams import Stream
     from zvonim_sfu.media.sdp import Description
@@ -44,15 +47,28 @@ CHECK_INTERVAL_S: Final = 0.05
 CONSENT_INTERVAL_S: Final = 2.5
 """Between the checks of a connection that stands: what libwebrtc does."""
 REPORT_INTERVAL_S: Final = 1.0
+ARRIVALS_INTERVAL_S: Final = 0.1
+"""Between reports on transport-wide numbers."""
 HISTORY_PACKETS: Final = 512
 """What a publisher can send again when the server asks."""
 MAX_BLOCKS: Final = 31
 
 
 class Peer:
-    """Made without a server's description; `begin` connects it. Whoever makes one closes it."""
+    """Made without a server's description; `begin` connects it. Whoever makes one closes it.
 
-    def __init__(self, identity: Identity, host: str, inspect: Callable[[Peer, bytes], None] | None = None) -> None:
+    With `reports_arrivals` it tells the server when what has a transport-wide number came; the server may estimate its
+    link then.
+    """
+
+    def __init__(
+        self,
+        identity: Identity,
+        host: str,
+        inspect: Callable[[Peer, bytes], None] | None = None,
+        *,
+        reports_arrivals: bool = False,
+    ) -> None:
         self._inspect = inspect
         self.socket = open_socket(host)
         self.ice = IceClient()
@@ -63,6 +79,9 @@ class Peer:
         """When the first RTP packet came, by time.time_ns; 0: none yet."""
         self.unreadable = 0
         """Packets that failed authentication: there ought to be none."""
+        self.reports_arrivals = reports_arrivals
+        self._repaired: dict[int, int] = {}
+        "By SSRC of retransmissions: that of what they send again."
         self._identity = identity
         self._dtls: DtlsSrtp | None = None
         self._ssrc = int.from_bytes(os.urandom(4))
@@ -71,7 +90,8 @@ class Peer:
         self._reports: dict[int, tuple[int, float]] = {}
         "The last sender report of each source: the middle of its NTP time, and when it came."
         self._connected = asyncio.get_running_loop().create_future()
-        self._next_check = self._next_report = 0.0
+        self._next_check = self._next_report = self._next_arrivals = 0.0
+        self._arrivals = ArrivalLog()
         self._address: tuple[str, int] = self.socket.getsockname()
 
     @property
@@ -79,7 +99,9 @@ class Peer:
         """What a description says of this peer."""
         host, port = self._address
         candidate = f"1 1 udp 2130706431 {host} {port} typ host"
-        return description.Local(self.ice.local_ufrag, self.ice.local_pwd, self._identity.fingerprint, candidate)
+        return description.Local(
+            self.ice.local_ufrag, self.ice.local_pwd, self._identity.fingerprint, candidate, self.reports_arrivals
+        )
 
     @property
     def profile(self) -> str:
@@ -97,6 +119,7 @@ class Peer:
         Raises DescriptionError.
         """
         server = description.remote(remote, self._address[0])
+        self._repaired = {repair: ssrc for section in remote.sections for ssrc, repair in section.repairs}
         # RFC 8445, section 6.1.1: the offerer controls, but a lite agent never does.
         self.ice.set_remote(server.ice_ufrag, server.ice_pwd, controlling=offered or server.ice_lite)
         self._dtls = DtlsSrtp(self._identity, server.fingerprints)
@@ -163,6 +186,30 @@ class Peer:
         if now >= self._next_report:
             self._next_report = now + REPORT_INTERVAL_S
             self._report(now)
+
+        if self.reports_arrivals and now >= self._next_arrivals:
+            self._next_arrivals = now + ARRIVALS_INTERVAL_S
+            for packet in self._arrivals.feedback(time.time(), sender_ssrc=self._ssrc, media_ssrc=0):
+                self._send_rtcp([ReceiverReport(self._ssrc), packet])
+
+    def on_repair(self, datagram: bytes) -> None:
+        """Take a retransmission (RFC 4588): a packet that was missing, or padding that probes the link."""
+        assert self._dtls is not None
+        assert self._dtls.inbound is not None
+        try:
+            packet = RtpPacket.parse(self._dtls.inbound.unprotect(datagram))
+        except (SrtpError, ValueError):
+            self.unreadable += 1
+            return
+        stream = self.streams.get(self._repaired.get(packet.ssrc, 0))
+        if stream is not None and len(packet.payload) > OSN_BYTES:
+            stream.take([int.from_bytes(packet.payload[:OSN_BYTES])])
+
+    def on_arrivals(self, numbers: Sequence[int], times: Sequence[float]) -> None:
+        """Note packets in the order of arrival: transport-wide numbers (-1: none), and time.time() of each."""
+        for number, came_at in zip(numbers, times, strict=True):
+            if number >= 0:
+                self._arrivals.received(number, came_at)
 
     def limit(self, bitrate: int) -> None:
         """Tell the server that the link holds so many bit/s (REMB)."""

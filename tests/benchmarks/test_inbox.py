@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import time
 
-from benchmarks.client.inbox import ROWS, ROWS_PER_CALL, Inbox, open_socket
+import numpy as np
+
+from benchmarks.client.description import ARRIVAL_NUMBER
+from benchmarks.client.inbox import HEAD_BYTES, ROWS, ROWS_PER_CALL, Inbox, arrival_numbers, open_socket
 
 
 def test_datagrams_come_in_order_with_length_and_time() -> None:
@@ -30,3 +33,21 @@ def test_there_is_room_for_another_call_until_there_is_none() -> None:
     assert inbox.has_room
     inbox.used += 1
     assert not inbox.has_room
+
+
+def test_transport_wide_numbers_are_read_from_headers() -> None:
+    heads = np.zeros((5, HEAD_BYTES), np.uint8)
+    level = b"\x10\x1e"
+    number = bytes([ARRIVAL_NUMBER << 4 | 1, 0xAB, 0xCD])
+    for row, (first, block) in enumerate(
+        [
+            (0x90, level + number + b"\0\0\0"),
+            (0x90, number + b"\0"),
+            (0x90, level + b"\0\0"),
+            (0x80, number),
+            (0x91, number),
+        ]
+    ):
+        head = bytes([first]) + bytes(11) + b"\xbe\xde" + (len(block) // 4).to_bytes(2) + block
+        heads[row, : len(head)] = np.frombuffer(head, np.uint8)
+    assert arrival_numbers(heads).tolist() == [0xABCD, 0xABCD, -1, -1, -1]

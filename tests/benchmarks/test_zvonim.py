@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -15,6 +17,8 @@ from benchmarks.client.traffic import MICROPHONE, camera
 from benchmarks.rounds import build_alive
 from benchmarks.servers import ServerError, zvonim
 from benchmarks.shapes import Shape
+from tests.support.eventually import eventually
+from tests.support.server import running_server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -50,6 +54,38 @@ async def test_a_round_counts_what_was_sent_and_what_arrived(server: Server, gen
     assert round_.delay_ms.count > 5
     assert 0 < round_.delay_ms.p50 <= round_.delay_ms.max
     assert round_.cpu_us > 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("reports", [True, False])
+async def test_receivers_that_report_arrivals_have_their_links_estimated(*, reports: bool) -> None:
+    async with (
+        running_server(media_host=HOST, **zvonim.LIFTED) as running,
+        aiohttp.ClientSession() as http,
+        Generator(HOST, reports_arrivals=reports) as generator,
+    ):
+
+        async def acknowledged() -> list[int]:
+            """What arrives by the reports of those who sent some, in bit/s."""
+            async with http.get(f"{running.url}/api/statistics") as answer:
+                (room,) = (await answer.json())["rooms"]
+            links = [person["media"]["transport"]["link"] for person in room["participants"]]
+            return [rate for link in links if link is not None and (rate := link["acknowledged_bitrate"])]
+
+        stage = await build_alive(zvonim.Zvonim(running, http), generator, SMALL, pytest.fail)
+        stage.resume()
+        if reports:
+            # Each is sent 60 packets of video a second by one or two others.
+            await eventually(
+                acknowledged,
+                lambda rates: len(rates) == 3 and min(rates) > 200_000,
+                within=10,
+                what="all have reported what came",
+            )
+        else:
+            await asyncio.sleep(1)
+            assert await acknowledged() == []
+        await stage.close()
 
 
 @pytest.mark.asyncio
