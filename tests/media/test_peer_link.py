@@ -145,21 +145,27 @@ async def test_who_does_not_report_gets_no_numbers(changes: dict[str, object]) -
 
 
 @pytest.mark.asyncio
-async def test_a_numbered_packet_is_not_sent_again_under_its_nonce() -> None:
+async def test_a_sound_is_sent_again_as_the_same_packet(monkeypatch: pytest.MonkeyPatch) -> None:
     async with open_call() as call:
         ann, bob = call.join("ann"), call.join("bob", slot_mode=True)
         await publish(ann, microphone("0", codecs=(OPUS,)))
-        opus = replace(OPUS, feedback=("transport-cc",))
+        opus = replace(OPUS, feedback=("nack", "transport-cc"))
         await publish(bob, microphone("0", "recvonly", codecs=(opus,), extensions=NUMBERED))
         bob.peer.assign({"0": ann.up})
-        ann.client.send_rtp(rtp(1, 960, payload_type=111))
-        await until(lambda: len(bob.client.rtp) == 1)
+        datagrams: list[bytes] = []
+        monkeypatch.setattr(bob.client.dtls._rx_srtp, "unprotect", datagrams.append)
+        for number in (1, 2):
+            ann.client.send_rtp(rtp(number, 960 * number, payload_type=111))
+        await until(lambda: len(datagrams) == 2)
         (down,) = bob.peer.down_tracks.values()
-        bob.client.send_rtcp(ReceiverReport(9), Nack(9, down.ssrc, (bob.client.packets[0].sequence_number,)))
-        ann.client.send_rtp(rtp(2, 1920, payload_type=111))
-        await until(lambda: len(bob.client.rtp) == 2)
-        assert numbers(bob) == [0, 1]
-        assert down.statistics.repaired == 0
+        lost = int.from_bytes(datagrams[0][2:4])
+        bob.client.send_rtcp(ReceiverReport(9), Nack(9, down.ssrc, (lost, lost - 100 & 0xFFFF)))
+        await until(lambda: len(datagrams) == 3)
+        # Under the same nonce there is the same packet, its transport-wide number included.
+        assert datagrams[2] == datagrams[0] != datagrams[1]
+        assert down.statistics.repaired == 1
+        assert bob.peer._transport.egress.history is not None
+        assert bob.peer._transport.egress.history.next_number == 2
 
 
 @pytest.mark.asyncio

@@ -190,7 +190,7 @@ class Scene:
         return (
             [(egress.packets_sent, egress.bytes_sent, egress.drops) for egress in self.egresses],
             [(s.packets, s.octets, s.last_sequence, s.last_timestamp, s.floor) for s in self.senders],
-            [(history.next_number, list(history.sizes)) for history in self.histories],
+            [(list(history.counter), list(history.sizes), list(history.sounds)) for history in self.histories],
             [(gate.held, list(gate.bucket)) for gate in self.gates],
             len(self.batch),
         )

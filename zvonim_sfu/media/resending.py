@@ -100,8 +100,9 @@ class Resending:
         The same packet not twice within `round_trip_s`: the shortest one, since who asks again has waited for one by
         its own measure, and in jitter a smoothed one would refuse every other of those requests.
 
-        By RTX (RFC 4588) where that was negotiated, else as the same packet once more; but not where that would have
-        another transport-wide number: AEAD allows no two packets under one nonce (RFC 7714 section 9.1).
+        By RTX (RFC 4588) where that was negotiated, else as the same packet once more: AEAD allows no two packets under
+        one nonce (RFC 7714 section 9.1). So it has the transport-wide number that it had, and where that is not known
+        any more it is not sent.
         """
         sender = self._sender
         sequence_out = sender.last_sequence + seq_delta(number, sender.last_sequence & 0xFFFF)
@@ -110,19 +111,24 @@ class Resending:
         for span in (present, *reversed(self._former)):
             if span is None or (sequence := span.find(sequence_out)) is None:
                 continue  # of another source, or kept of a paused one, and never sent
+            former = None
             if self._transport_wide and span.payload_type not in self._types:
-                return False
+                history = sender.egress.history
+                former = None if history is None else history.sound(sender.ssrc, number)
+                if former is None:
+                    return False
             packet = span.layer.history.get(sequence, now)
             if packet is None or not budget.take(len(packet.data), sent=sender.egress.bytes_sent, now=now):
                 return False
             self._resent[sequence_out] = now
             if len(self._resent) > MAX_RESENT:
                 del self._resent[next(iter(self._resent))]
-            self._send(packet, sequence, span)
+            self._send(packet, sequence, span, former)
             return True
         return False
 
-    def _send(self, packet: RtpPacket, sequence: int, span: Span) -> None:
+    def _send(self, packet: RtpPacket, sequence: int, span: Span, former: int | None) -> None:
+        """Append a packet; `former` is the transport-wide number that it had, None if it gets another."""
         sender = self._sender
         rewritten = rewrite(packet, sequence, span.layer.description_of(packet, sequence), span, sender)
         if rewritten is None:
@@ -130,7 +136,9 @@ class Resending:
         header, tail = rewritten.header, rewritten.tail
         data, number_at = tail.data, tail.number_at
         repair_type = self._types.get(span.payload_type)
-        if repair_type is not None:
+        if former is not None:
+            data, number_at = data[:number_at] + former.to_bytes(2) + data[number_at + 2 :], -1
+        elif repair_type is not None:
             self._rtx_sequence = (self._rtx_sequence + 1) & 0xFFFF
             header, data = wrap(
                 header, tail, ssrc=self._rtx_ssrc, payload_type=repair_type, sequence_number=self._rtx_sequence

@@ -179,12 +179,12 @@ class Tracks:
 def _reported_number(section: Negotiated) -> int:
     """The header extension of the transport-wide numbers on which the client reports in a section; 0 for none.
 
-    Also where repairs would be the same packets once more: they have to stay the same, see DownTrack.repair.
+    Also where repairs of a picture would be the same packets once more: they have to stay the same, see Resending.
     """
     feedback = {value for codec in section.codecs for value in codec.feedback}
     if not section.client_receives or "transport-cc" not in feedback:
         return 0
-    if "nack" in feedback and not section.rtx_ssrc:
+    if section.kind == "video" and "nack" in feedback and not section.rtx_ssrc:
         return 0
     return next(
         (

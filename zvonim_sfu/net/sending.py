@@ -180,7 +180,7 @@ class Batch:
                 held.append((egress, gate, packet, size, _PRIORITIES[priority]))
                 continue
             else:
-                drop = _send(egress, session, path, packet, now)
+                drop = _send(egress, session, path, packet, now, is_sound=priority == Priority.AUDIO)
             if drop is not None:
                 egress.drops[drop] += 1
         for egress, gate, packet, size, kind in held:
@@ -279,18 +279,23 @@ def shift_fields(tail: Tail, fields: Fields, sender: Offsets) -> Tail:
     return Tail(first_byte, bytes(own), octets, number_at, frame_number_at)
 
 
-def _send(egress: Egress, session: Session, path: Path, packet: Packet, now: float) -> DropReason | None:
+def _send(
+    egress: Egress, session: Session, path: Path, packet: Packet, now: float, *, is_sound: bool
+) -> DropReason | None:
     header, tail, number_at = packet
     history = egress.history if 0 <= number_at <= len(tail) - 2 else None
     if history is None:
         protected = protect_rtp(session, header + tail)
     else:
         number = (history.next_number & 0xFFFF).to_bytes(2)
-        protected = protect_rtp(session, b"".join((header, tail[:number_at], number, tail[number_at + 2 :])))
+        data = b"".join((header, tail[:number_at], number, tail[number_at + 2 :]))
+        protected = protect_rtp(session, data)
     if protected is None:
         return DropReason.PROTECT_FAILED
     if history is not None:
-        history.add(len(protected), now)
+        number_given = history.add(len(protected), now)
+        if is_sound:
+            history.keep_sound(int.from_bytes(data[8:12]), int.from_bytes(data[2:4]), number_given)
     drop = send(path, protected)
     if drop is None:
         egress.packets_sent += 1

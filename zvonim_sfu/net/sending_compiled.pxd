@@ -23,9 +23,10 @@ cdef struct Socket:
 
 cdef struct Numbers:
     # A SendHistory, as the flush sees it.
-    uint64_t *counter
+    uint64_t *counter  # two
     double *sent_at
     uint16_t *sizes
+    uint64_t *sounds
     uint64_t mask
 
 

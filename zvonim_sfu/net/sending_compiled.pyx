@@ -16,7 +16,7 @@ copy nor libsrtp's trailer can leave it.
 from collections import Counter
 from weakref import WeakKeyDictionary
 
-from zvonim_sfu.bandwidth import pacer
+from zvonim_sfu.bandwidth import history, pacer
 from zvonim_sfu.net import srtp
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.path import drop_reason
@@ -30,7 +30,7 @@ from cpython.memoryview cimport PyMemoryView_GET_BUFFER
 from cpython.object cimport PyObject
 from cpython.ref cimport Py_DECREF, Py_INCREF
 from libc.errno cimport EINVAL, EIO, EMSGSIZE, errno
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint64_t, uintptr_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memcpy
 from posix.time cimport CLOCK_MONOTONIC, clock_gettime, timespec
 
@@ -75,6 +75,11 @@ cdef enum:
 
 assert (RATE, BURST, CREDIT, AT) == (pacer.RATE, pacer.BURST, pacer.CREDIT, pacer.AT)
 assert (SHUT, PROBE_LEFT) == (pacer.SHUT, pacer.PROBE_LEFT)
+
+cdef enum:
+    SOUNDS = 512
+
+assert SOUNDS == history.SOUNDS
 
 cdef enum:
     UNPACED = -1
@@ -148,15 +153,17 @@ cdef class Egress:
         if history is None:
             return
         # Views keep the arrays from being moved.
-        counter, sent_at, sizes = views = tuple(map(memoryview, (history.counter, history.sent_at, history.sizes)))
+        arrays = history.counter, history.sent_at, history.sizes, history.sounds
+        counter, sent_at, sizes, sounds = views = tuple(map(memoryview, arrays))
         capacity = history.mask + 1
-        if (counter.format, sent_at.format, sizes.format) != ("Q", "d", "H") or capacity & history.mask:
+        if [view.format for view in views] != ["Q", "d", "H", "Q"] or capacity & history.mask:
             raise ValueError("no send history")
-        if len(counter) != 1 or len(sent_at) != capacity or len(sizes) != capacity:
+        if [len(view) for view in views] != [2, capacity, capacity, SOUNDS]:
             raise ValueError("no send history")
         self._history, self._views = history, views
         self.state.numbers.sent_at = <double *>PyMemoryView_GET_BUFFER(sent_at).buf
         self.state.numbers.sizes = <uint16_t *>PyMemoryView_GET_BUFFER(sizes).buf
+        self.state.numbers.sounds = <uint64_t *>PyMemoryView_GET_BUFFER(sounds).buf
         self.state.numbers.mask = history.mask
         self.state.numbers.counter = <uint64_t *>PyMemoryView_GET_BUFFER(counter).buf
 
@@ -354,6 +361,8 @@ cdef class Batch:
                 entry.failure = PROTECT_FAILED
                 continue
             if entry.number_at >= 0 and exit.numbers.counter != NULL:
+                if entry.priority == AUDIO:
+                    _keep_sound(&exit.numbers, slot)
                 _note(&exit.numbers, entry.size, now)
             entry.failure = SENT
             entry.next = NULL
@@ -525,6 +534,14 @@ cdef void _note(Numbers *numbers, int size, double now) noexcept nogil:
     numbers.sent_at[index] = now
     numbers.sizes[index] = <uint16_t>size
     numbers.counter[0] += 1
+
+
+cdef void _keep_sound(Numbers *numbers, const uint8_t *packet) noexcept nogil:
+    # As SendHistory.keep_sound, before the packet is noted; its header stands in clear.
+    cdef uint64_t ssrc = <uint32_t>packet[8] << 24 | <uint32_t>packet[9] << 16 | <uint32_t>packet[10] << 8 | packet[11]
+    cdef uint64_t sequence_number = <uint32_t>packet[2] << 8 | packet[3]
+    numbers.sounds[numbers.counter[1] % SOUNDS] = ssrc << 32 | sequence_number << 16 | numbers.counter[0] & 0xFFFF
+    numbers.counter[1] += 1
 
 
 cdef double _now() noexcept nogil:
