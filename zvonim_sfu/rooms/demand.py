@@ -32,7 +32,7 @@ COMES_WITHIN_S: Final = 5.0
 READ_INTERVAL_S: Final = 1.0
 # Smoothing of rates: a picture that moves needs more at once, and one that rests may move again.
 _RISE: Final = 0.5
-_FALL: Final = 0.1
+_FALL: Final = 0.2
 # What packets are larger than their payload, in part.
 _OVERHEAD: Final = 1.06
 # Of a layer whose rate was not measured yet: bits per pixel, and what else that takes.
@@ -60,6 +60,8 @@ class TrackDemand:
         self._takers: dict[int, int] = {}
         "How many subscribers take each level."
         self._known: dict[tuple[int, int], Rung] = {}
+        self._assumed: set[tuple[int, int]] = set()
+        "Those of which no rate was measured yet."
         self._live: frozenset[int] = frozenset()
         self._ladder: tuple[Rung, ...] = ()
         self._read_at = -math.inf
@@ -113,10 +115,12 @@ class TrackDemand:
     def _read(self, now: float) -> None:
         live = self.track.ladder(now)
         self._live = frozenset(rung.spatial for rung in live)
-        known = {
-            (rung.spatial, rung.temporal): _smooth(rung, self._known.get((rung.spatial, rung.temporal)))
-            for rung in live
-        }
+        known = {}
+        for rung in live:
+            place = rung.spatial, rung.temporal
+            before = None if place in self._assumed and rung.bitrate else self._known.get(place)
+            known[place] = _smooth(rung, before)
+            (self._assumed.discard if rung.bitrate else self._assumed.add)(place)
         has_just_asked = now - self.asked_at < COMES_WITHIN_S
         known |= {
             place: rung
@@ -124,6 +128,7 @@ class TrackDemand:
             if rung.spatial not in self._live and (rung.spatial > self.told or has_just_asked)
         }
         self._known = known
+        self._assumed &= known.keys()
         self._ladder = tuple(known[place] for place in sorted(known))
 
 
