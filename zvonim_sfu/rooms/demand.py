@@ -39,6 +39,8 @@ _OVERHEAD: Final = 1.06
 _ASSUMED_BITS: Final = 0.08
 _ASSUMED_AREA: Final = 320 * 180
 _ASSUMED_FRAME_RATE: Final = 30.0
+# The lowest layer is tried before it is left out: it is measured within a second.
+_ASSUMED_LOWEST_BPS: Final = 100_000
 # The most spatial layers that there are, less one.
 _TOP_SPATIAL: Final = 2
 
@@ -220,6 +222,8 @@ def _smooth(rung: Rung, before: Rung | None) -> Rung:
         else:
             area = rung.width * rung.height or _ASSUMED_AREA * 4**rung.spatial
             rate = _ASSUMED_BITS * area * (rung.frame_rate or _ASSUMED_FRAME_RATE)
+            if rung.spatial == 0:
+                rate = min(rate, _ASSUMED_LOWEST_BPS)
     elif before is not None:
         rate = before.bitrate + (_RISE if rate > before.bitrate else _FALL) * (rate - before.bitrate)
     return Rung(*rung[:-1], bitrate=int(rate))
