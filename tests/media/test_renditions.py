@@ -47,7 +47,9 @@ class Stage:
         stream = RecordedStream.load(name)
         self.packets = stream.packets
         first = self.packets[0]
-        codec = replace(CODECS[stream.encoding], payload_type=first.payload_type, feedback=("nack", "nack pli"))
+        codec = self.codec = replace(
+            CODECS[stream.encoding], payload_type=first.payload_type, feedback=("nack", "nack pli")
+        )
         extensions = {DESCRIPTOR_EXTENSION: stream.descriptor} if stream.descriptor else {}
         self.publisher = Publisher(codecs=[codec], extension_ids=extensions)
         self.subscribers = [Subscriber(codecs=[codec], extension_ids=extensions) for _ in range(subscribers)]
@@ -253,6 +255,18 @@ def test_what_a_part_of_a_layer_misses_is_sent_again_as_it_was(name: str) -> Non
         budget = RepairBudget(sent=0, now=stage.now)
         subscriber.down_track.repair([packet.sequence_number], budget, stage.now, 0.0)
         assert subscriber.sent[-1].data == packet.data
+
+
+@pytest.mark.parametrize("name", ["av1-l3t3", "av1-l3t3-key"])
+def test_who_takes_no_descriptors_gets_one_spatial_layer_of_av1(name: str) -> None:
+    stage = Stage(name)
+    down_track = stage.subscribers[0].down_track
+    down_track.configure([stage.codec], {})
+    for packet in stage.packets:
+        stage.send(packet)
+    assert down_track.current == (0, 2)
+    assert not any(packet.extensions() for packet in stage.subscribers[0].sent)
+    stage.check()
 
 
 def test_renditions_that_nobody_has_are_let_go() -> None:

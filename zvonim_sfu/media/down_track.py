@@ -215,7 +215,7 @@ class DownTrack:
         """Return what is to go out of a layer; None if it is not the one that is to be sent."""
         if layer is not self._target or self.up_track is None or self.selection is None:
             return None
-        return self.up_track.restriction(layer, self.selection)
+        return self._terms.within(layer, self.up_track.restriction(layer, self.selection))
 
     def move(self, layer: Layer, outlet: Outlet, sequence: int, now: float) -> None:
         """Let less or more of the layer go out from its newest packet on."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.rtp.codecs import describer
@@ -44,6 +45,12 @@ class Selection(NamedTuple):
 
 
 HIGHEST: Final = Selection(7, 7)
+
+
+@lru_cache(64)
+def shared(selection: Selection | None) -> Selection | None:
+    """Return the one of all equal selections that m-sections keep, for as long as they are there."""
+    return selection
 
 
 class Rung(NamedTuple):

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.codecs import find_receiver, unwrapped_type
+from zvonim_sfu.rtp.description import Restriction
 from zvonim_sfu.rtp.packet import ExtensionPlan
 
 if TYPE_CHECKING:
@@ -46,6 +47,16 @@ class Terms:
         """Return what the subscriber calls the codec of a layer; -1 where it cannot take it, or there is none yet."""
         codec = find_receiver(layer.codec.key, self.codecs) if layer.codec is not None else None
         return codec.payload_type if codec is not None else -1
+
+    def within(self, layer: Layer, wanted: Restriction) -> Restriction:
+        """Return how much of this can be decoded: AV1's spatial layers are told apart by dependency descriptors alone.
+
+        Without them a decoder takes the pictures of one time for several. One spatial layer it takes as it is.
+        """
+        is_av1 = layer.codec is not None and layer.codec.key.name == "AV1"
+        if not is_av1 or layer.top.spatial == 0 or DESCRIPTOR_EXTENSION in self.extension_ids:
+            return wanted
+        return Restriction(0, wanted.temporal)
 
     def excludes(self, layer: Layer) -> bool:
         """Whether the subscriber has codecs, and none for this layer."""
