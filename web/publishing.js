@@ -1,5 +1,5 @@
 import { preferCodec } from "./codecs.js";
-import { cameraPlans, screenPlans } from "./encodings.js";
+import { CAMERA_RIDS, cameraPlans, SCREEN_RIDS, screenPlans } from "./encodings.js";
 
 /**
  * @import { Kind, Plan, Wanted } from "./encodings.js"
@@ -8,6 +8,9 @@ import { cameraPlans, screenPlans } from "./encodings.js";
 
 /** Codecs whose encoders make spatial layers within one stream. */
 const SCALABLE = ["vp9", "av1"];
+const SCALABILITY_MODE = "L3T3_KEY";
+/** Frames that a thin link can leave out. What is sent alone in its size has them only where they are asked for. */
+const TEMPORAL_LAYERS = "L1T3";
 
 /**
  * What this tab sends: a transceiver for each source, and in which sizes each is encoded at the moment.
@@ -68,7 +71,9 @@ export class Publishing {
    * @param {string | null} codec "vp8", "vp9", "h264" or "av1"; null: the browser chooses
    */
   publishCamera(track, codec) {
-    preferCodec(this.#publish("camera", track, "video", [{}]), codec);
+    const scalable = codec !== null && SCALABLE.includes(codec.toLowerCase());
+    const layers = scalable ? [{ scalabilityMode: SCALABILITY_MODE }] : simulcast(CAMERA_RIDS);
+    preferCodec(this.#publish("camera", track, "video", layers), codec);
     void this.#apply("camera");
   }
 
@@ -78,9 +83,14 @@ export class Publishing {
    */
   publishScreen(stream) {
     this.#wanted.delete("screen");
+    // Chromium offers what it takes to tell sizes apart from the start, or not at all.
+    const sizes = (this.#sending.get("camera")?.sender.getParameters().encodings.length ?? 0) > 1;
+    const layers = sizes ? simulcast(SCREEN_RIDS) : [{ scalabilityMode: TEMPORAL_LAYERS }];
+    // What belongs to all of them stands with the first.
+    Object.assign(layers[0] ?? {}, { priority: "high" });
     for (const track of stream.getTracks()) {
       const video = track.kind === "video";
-      this.#publish(video ? "screen" : "screen-audio", track, track.kind, video ? [{ priority: "high" }] : []);
+      this.#publish(video ? "screen" : "screen-audio", track, track.kind, video ? layers : []);
     }
     void this.#apply("screen");
   }
@@ -227,6 +237,12 @@ export class Publishing {
     return cameraPlans(kind, { width: width ?? (height * 16) / 9, height }, lines, wanted);
   }
 }
+
+/**
+ * @param {readonly string[]} rids
+ * @returns {(RTCRtpEncodingParameters & { scalabilityMode?: string })[]}
+ */
+const simulcast = (rids) => rids.map((rid) => ({ rid, scalabilityMode: TEMPORAL_LAYERS }));
 
 /**
  * @param {RTCRtpSendParameters} parameters

@@ -5,12 +5,14 @@
     const live = probe.connections.filter((one) => one.connectionState === "connected").at(-1);
     if (!live) return { at: performance.now() / 1000, sent: [], received: [], available: null };
     const stats = [...(await live.getStats()).values()];
-    const limits = live.getSenders().map((sender) => [sender.track?.kind, sender.getParameters().encodings[0]?.maxBitrate ?? null]);
+    const encodings = live.getSenders().flatMap((sender) =>
+      sender.getParameters().encodings.map((encoding) => ({ ...encoding, kind: sender.track?.kind })));
+    const encodingOf = (row) => encodings.find(({ kind, rid }) => kind === row.kind && (rid ?? null) === (row.rid ?? null));
     return {
       at: performance.now() / 1000,
       sent: stats
         .filter((row) => row.type === "outbound-rtp" && row.packetsSent > 0)
-        .map((row) => ({ ...row, limit: limits.find(([kind]) => kind === row.kind)?.[1] ?? null })),
+        .map((row) => ({ ...row, wanted: encodingOf(row)?.active ?? true, limit: encodingOf(row)?.maxBitrate ?? null })),
       received: stats.filter((row) => row.type === "inbound-rtp" && row.packetsReceived > 0),
       available: stats.find((row) => row.type === "candidate-pair" && row.availableOutgoingBitrate)?.availableOutgoingBitrate ?? null,
     };

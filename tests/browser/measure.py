@@ -27,7 +27,7 @@ class Counters:
     at: float
     """Seconds, by the page's clock."""
     sent: list[Row]
-    """outbound-rtp, with `limit`: the maximum bitrate that was configured."""
+    """outbound-rtp, with `limit`: the maximum bitrate that was configured, and `wanted`: whether it is to be sent."""
     received: list[Row]
     """inbound-rtp."""
     available: float | None
@@ -42,6 +42,16 @@ class Counters:
         rows = [row for row in self.sent if row["kind"] == kind]
         assert len(rows) == 1, f"{len(rows)} streams of {kind} are sent: {rows}"
         return rows[0]
+
+    def total(self, kind: str) -> Row:
+        """What all streams of this kind have sent together (the sizes of a picture), and what the wanted ones may."""
+        rows = [row for row in self.sent if row["kind"] == kind]
+        wanted = [row for row in rows if row["wanted"]]
+        return {
+            "bytesSent": sum(row["bytesSent"] for row in rows),
+            "targetBitrate": sum(row.get("targetBitrate", 0) for row in wanted),
+            "limit": sum(row["limit"] for row in wanted),
+        }
 
     def receiving(self, kind: str) -> Row:
         """What is received of this kind; raises AssertionError unless it is one stream."""

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from playwright.async_api import Playwright
+    from playwright.async_api import Playwright, ViewportSize
 
     from tests.browser.senses import Tab
 
@@ -47,8 +47,11 @@ LIP_SYNC_MS: Final = 60
 RAMP_UP_S: Final = 20
 STEP_DOWN_S: Final = 10
 THIN_BPS: Final = 500_000
-MOVES_FPS: Final = 2
-"""Of the hardest of pictures: encoders keep its size for a while, and have less of them instead."""
+LARGE: Final[ViewportSize] = {"width": 1600, "height": 1000}
+"""A window in which a camera's picture is shown in its full size."""
+MOVES_FPS: Final = 1
+"""Of the hardest of pictures, two sizes of which share the link: encoders keep its size for a while, and have less of
+them instead."""
 NOISE: Final = (HERE / "noise.js").read_text()
 MORE_CAMERAS: Final = "--use-fake-device-for-media-stream=device-count=3,fps=30"
 """The second of them gives depth, which nobody encodes."""
@@ -100,7 +103,7 @@ async def call(
 def check(figures: list[Figures], *, frozen: float) -> None:
     """What a call with 5 % loss each way has to be like; `frozen` is the share of time in which a picture may stand."""
     for seen in figures:
-        assert seen.decoded >= 0.9, seen
+        assert seen.decoded >= 0.8, seen  # pictures that no other needs may come too late to be shown
         assert seen.keyframe_requests_per_s < 1 / 5, seen
         assert seen.concealed < 0.05, seen
     assert sum(seen.frozen for seen in figures) / len(figures) < frozen, figures
@@ -255,7 +258,8 @@ class Rate:
     """What a publisher sent of its camera, and what its watcher decoded of it, in some seconds."""
 
     bitrate: float
-    target: float | None
+    target: float
+    limit: float
     decoded_fps: float
 
 
@@ -264,18 +268,19 @@ async def rate(publisher: Tab, watcher: Tab, seconds: float = 2) -> Rate:
     before = await asyncio.gather(counters(publisher), counters(watcher))
     await asyncio.sleep(seconds)
     after = await asyncio.gather(counters(publisher), counters(watcher))
-    sent, was_sent = after[0].sending("video"), before[0].sending("video")
+    sent, was_sent = after[0].total("video"), before[0].total("video")
     decoded = after[1].receiving("video")["framesDecoded"] - before[1].receiving("video")["framesDecoded"]
     octets = sent["bytesSent"] - was_sent["bytesSent"]
     return Rate(
         bitrate=8 * octets / (after[0].at - before[0].at),
-        target=sent.get("targetBitrate"),
+        target=sent["targetBitrate"],
+        limit=sent["limit"],
         decoded_fps=decoded / (after[1].at - before[1].at),
     )
 
 
 async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
-    """A 720p camera on a link that is free at first, then thin."""
+    """A 360p camera, in two sizes, on a link that is free at first, then thin."""
     async with AsyncExitStack() as stack:
         host = stack.enter_context(network_namespace()) if browser == "firefox" else "127.0.0.1"
         relay = await stack.enter_async_context(Relay((host, 0), up=NEAR, down=NEAR, seed=7, allowed=[host]))
@@ -283,6 +288,7 @@ async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
         relay.set_server(("127.0.0.1", server.media_port))
         playwright = await stack.enter_async_context(playwright_driver())
         watcher = await (await stack.enter_async_context(chromium(playwright))).new_tab(preload=SCRIPTS)
+        await watcher.page.set_viewport_size(LARGE)
         publisher: Tab
         if browser == "firefox":
             publisher = await (await stack.enter_async_context(firefox())).new_tab(preload=SCRIPTS + NOISE)
@@ -293,28 +299,21 @@ async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
             one = await stack.enter_async_context(chromium(playwright, video=video, audio=audio))
             publisher = await one.new_tab(preload=SCRIPTS)
         await watcher.navigate(f"{server.url}/r/thin?name=Bob&join=now&camera=off&microphone=off")
-        await publisher.navigate(f"{server.url}/r/thin?name=Ann&join=now&processing=off&quality=720")
+        await publisher.navigate(f"{server.url}/r/thin?name=Ann&join=now&processing=off&quality=360")
         await eventually(
             partial(counters, watcher), lambda now: now.is_received(), within=20, what="the picture is received"
         )
-        counted = await eventually(
-            partial(counters, publisher),
-            lambda now: any(row["kind"] == "video" for row in now.sent),
-            within=5,
-            what="the publisher counts what it sends",
-        )
-        limit = counted.sending("video")["limit"]
         await eventually(
             partial(rate, publisher, watcher),
-            lambda now: now.bitrate >= 0.85 * limit,
+            lambda now: now.bitrate >= 0.85 * now.limit > THIN_BPS,
             within=RAMP_UP_S,
-            what=f"the publisher sends {limit} bit/s",
+            what="the publisher sends what it may",
         )
 
         relay.change(up=THIN)
         await eventually(
             partial(rate, publisher, watcher),
-            lambda now: max(now.bitrate, now.target or 0) < THIN_BPS,
+            lambda now: max(now.bitrate, now.target) < THIN_BPS,
             within=STEP_DOWN_S,
             what="the publisher has gone down",
         )
