@@ -189,7 +189,8 @@ class Outlets:
         is_newest = sequence > layer.highest
         moves = []
         if is_newest and self._movers:
-            begins_picture = description.begins_frame and (before is None or packet.timestamp != before.timestamp)
+            follows = before is not None and sequence == layer.highest + 1 and packet.timestamp != before.timestamp
+            begins_picture = description.begins_frame and follows
             for receiver in self._movers:
                 outlet, wanted = receiver.outlet_in(layer), receiver.wanted_of(layer)
                 if outlet is not None and wanted is not None:
