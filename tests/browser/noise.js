@@ -1,9 +1,9 @@
-// A camera of 1280x720 and 15 frames/s that is hard to encode, in place of the browser's own: squares, a tenth of which
+// A camera of 640x360 and 15 frames/s that is hard to encode, in place of the browser's own: squares, a tenth of which
 // change with each frame. For Firefox, whose fake camera is plain and cannot play a file.
 {
   const small = document.createElement("canvas");
   const large = document.createElement("canvas");
-  [small.width, small.height, large.width, large.height] = [160, 90, 1280, 720];
+  [small.width, small.height, large.width, large.height] = [80, 45, 640, 360];
   const source = small.getContext("2d");
   const target = large.getContext("2d");
   target.imageSmoothingEnabled = false;

@@ -294,7 +294,7 @@ async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
             publisher = await (await stack.enter_async_context(firefox())).new_tab(preload=SCRIPTS + NOISE)
         else:
             video, audio = folder / "noise.y4m", folder / "tone.wav"
-            write_noisy_camera(video, 1280, 720, 15)
+            write_noisy_camera(video, 640, 360, 15)
             write_microphone(audio, 430)
             one = await stack.enter_async_context(chromium(playwright, video=video, audio=audio))
             publisher = await one.new_tab(preload=SCRIPTS)
@@ -305,7 +305,7 @@ async def ramp(folder: Path, browser: str, *, thin_s: float) -> None:
         )
         await eventually(
             partial(rate, publisher, watcher),
-            lambda now: now.bitrate >= 0.85 * now.limit > THIN_BPS,
+            lambda now: now.bitrate >= 0.8 * now.limit > THIN_BPS,
             within=RAMP_UP_S,
             what="the publisher sends what it may",
         )

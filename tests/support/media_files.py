@@ -60,7 +60,7 @@ def write_camera(path: Path, colour: tuple[int, int, int], fps: int = FRAMES_PER
 def write_noisy_camera(path: Path, width: int, height: int, fps: int) -> None:
     """Write Y4M of squares, a quarter of which change with each frame: nothing that an encoder could predict.
 
-    At 1280x720 and 15 frames/s this takes all of a camera's usual bitrate, and is still a picture at a third of it.
+    At 640x360 and 15 frames/s this takes all of a camera's usual bitrate, and is still a picture at a third of it.
     """
     random = np.random.default_rng(1)
     squares = random.integers(16, 235, (height // 8, width // 8), np.uint8)
