@@ -101,7 +101,7 @@ export const en = {
   "call.layout.tip.speaker": "Show who speaks large (G)",
 
   "quality.label": "Picture: {text}",
-  "quality.best": "the best that there is",
+  "quality.best": "as good as it gets",
   "quality.tile": "the tile is {width}×{height}",
   "quality.link": "the link holds {available} of {needed}",
   "quality.publisher": "{name} sends nothing better",

@@ -115,7 +115,7 @@ export const ru = {
   "call.layout.tip.speaker": "Показать говорящего крупно (G)",
 
   "quality.label": "Изображение: {text}",
-  "quality.best": "лучшее, какое есть",
+  "quality.best": "лучше и не нужно",
   "quality.tile": "размер плитки {width}×{height}",
   "quality.link": "канал выдерживает {available} из {needed}",
   "quality.publisher": "{name}: лучше не передаётся",
