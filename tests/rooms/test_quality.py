@@ -14,6 +14,7 @@ from zvonim_sfu.rooms.filling import STRETCH, Menu, cost_of, fill, options_of, w
 from zvonim_sfu.rooms.quality import (
     FIRST_PATIENCE_S,
     MAX_RISES,
+    SEEN_AGAIN_S,
     NOTHING,
     Allotment,
     Choice,
@@ -163,6 +164,8 @@ def test_what_is_not_known_is_assumed() -> None:
 
 # In time
 
+PAUSED = (-1, -1)
+
 
 @dataclass
 class Link:
@@ -182,17 +185,24 @@ class Link:
         return self.history[-1]
 
     def moves(self, mid: str) -> list[tuple[int, int]]:
-        """When a picture was switched, and in which direction: 1 up, -1 down."""
-        levels = [state[mid] for state in self.history]
+        """When a picture was switched, and in which direction: 1 up, -1 down; pauses and their ends left out."""
         return [
             (tick, 1 if after > before else -1)
-            for tick, (before, after) in enumerate(itertools.pairwise(levels))
-            if after != before
+            for tick, (before, after) in enumerate(itertools.pairwise(self._levels(mid)))
+            if after != before and PAUSED not in (before, after)
         ]
+
+    def returns(self, mid: str) -> list[int]:
+        """When a picture that was paused came back."""
+        levels = itertools.pairwise(self._levels(mid))
+        return [tick for tick, (before, after) in enumerate(levels) if before == PAUSED != after]
+
+    def _levels(self, mid: str) -> list[tuple[int, int]]:
+        return [state[mid] for state in self.history]
 
 
 def _level(choice: Choice) -> tuple[int, int]:
-    return (-1, -1) if choice.selection is None else (choice.selection.spatial, choice.selection.temporal)
+    return PAUSED if choice.selection is None else (choice.selection.spatial, choice.selection.temporal)
 
 
 def most_in_a_minute(ticks: list[int]) -> int:
@@ -279,6 +289,7 @@ def test_no_estimate_whatever_makes_more_switches_than_stated(steps: list[tuple[
         moves = link.moves(mid)
         assert most_in_a_minute(spells(moves)) <= MAX_RISES
         assert most_in_a_minute([at for at, _ in moves]) <= 2 * MAX_RISES * len(CAMERA)
+        assert most_in_a_minute(link.returns(mid)) <= 60 / SEEN_AGAIN_S
 
 
 def test_an_adversary_gets_no_more_switches_than_stated() -> None:
@@ -292,6 +303,15 @@ def test_an_adversary_gets_no_more_switches_than_stated() -> None:
         moves = link.moves("v")
         assert most_in_a_minute(spells(moves)) <= MAX_RISES
         assert most_in_a_minute([at for at, _ in moves]) <= 2 * MAX_RISES
+
+
+def test_who_was_paused_is_seen_again_soon_however_often_that_has_failed() -> None:
+    link = Link([picture()])
+    for _ in range(1200):
+        link.go(5_000 if link.history and link.history[-1]["v"] != PAUSED else 2_000_000)
+    link.go(2_000_000, int(SEEN_AGAIN_S * 10))
+    assert link.history[-1]["v"] != PAUSED
+    assert 60 / SEEN_AGAIN_S / 2 <= most_in_a_minute(link.returns("v")) <= 60 / SEEN_AGAIN_S
 
 
 # Properties of one moment

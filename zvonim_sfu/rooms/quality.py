@@ -9,7 +9,8 @@ A pure function, for one subscriber. Its rules, the stronger first:
    of the frame rate, so the first step up is worth more than the second; important pictures count several times.
 4. Down at once, up with patience. A picture that the link has lowered stays low for a while, longer with each rise that
    did not last; a rise has to fit into the least that the link held lately, less a margin. So within any 60 s a picture
-   that stays in its slot and tile rises in at most MAX_RISES spells, whatever the estimate does.
+   that stays in its slot and tile rises in at most MAX_RISES spells, whatever the estimate does. Who is not seen at all
+   waits no longer than SEEN_AGAIN_S for the lowest rung, however often that has failed.
 """
 
 from __future__ import annotations
@@ -37,6 +38,8 @@ STEADY_S: Final = 1.0
 # After the link has lowered a picture: until it may rise.
 FIRST_PATIENCE_S: Final = 3.0
 MOST_PATIENCE_S: Final = 60.0
+# The same for a picture that was paused and can have its lowest rung: seen now and then is better than not at all.
+SEEN_AGAIN_S: Final = 5.0
 # A rise that lasts less has failed, and the next one waits twice as long; one that lasts makes that half as long.
 LASTING_S: Final = 30.0
 # Starts of spells of rises within any 60 s, see above: at 0, 3, 9, 21 and 45 s, and one more from before.
@@ -216,7 +219,7 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
     # What came anew is to be seen at once, which may cost others theirs.
     kept = had if cost_of(menus, had) <= budget else fill(menus, [-1] * len(had), had, budget)
     most = [
-        len(menu.options) - 1 if now - memory.lowered_at >= memory.patience_s else level
+        _most(level, len(menu.options) - 1, memory, now)
         for menu, (_, memory, _), level in zip(menus, stood, kept, strict=True)
     ]
     if most == kept:
@@ -227,6 +230,14 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
         if worth_of(menus, others) >= worth_of(menus, risen) + WORTHWHILE:
             return others
     return risen
+
+
+def _most(level: int, highest: int, memory: Memory, now: float) -> int:
+    """Return to which option a picture may rise now."""
+    waited_s = now - memory.lowered_at
+    if waited_s >= memory.patience_s:
+        return highest
+    return min(0, highest) if level < 0 and waited_s >= SEEN_AGAIN_S else level
 
 
 def _remember(stood: _Standing, level: int, now: float) -> Memory:
