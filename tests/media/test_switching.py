@@ -205,6 +205,30 @@ def test_only_the_layer_that_is_wanted_is_asked_for_a_keyframe() -> None:
     assert {rid: camera.layer(rid).keyframe_requests - before[rid] for rid in "qhf"} == {"q": 0, "h": 1, "f": 0}
 
 
+@pytest.mark.parametrize("is_told", [True, False], ids=["its own reports", "no report yet"])
+def test_a_switch_moves_no_clock(is_told: bool) -> None:
+    # What is sent begins before there is any report: its timestamps are by arrival, 60 ms after they were captured.
+    camera, screen = Camera(), Screen()
+    late_s = 0.06
+    screen.down_track.select(Q, camera.now)
+    screen.watch(camera)
+    camera.run(1)
+    for rid in "qf" if is_told else "q":
+        timestamp = camera.encoders[rid].timestamp + int(camera.now * 90000) & 0xFFFFFFFF
+        camera.layer(rid).clock.update(ntp_from_unix(500), timestamp)
+        camera.publisher.clock.on_sender_report(ntp_from_unix(500) / 2**32, camera.now - late_s)
+    camera.run(STALE_S)
+    before = screen.in_order()[-1]
+    at = camera.now
+    screen.down_track.select(F, camera.now)
+    camera.run(0.5)
+    screen.check()
+    assert screen.sources == "qf"
+    last = screen.in_order()[-1]
+    elapsed = ts_delta(last.timestamp, before.timestamp) / 90000
+    assert elapsed == pytest.approx(camera.now - at, abs=0.002)
+
+
 def test_a_switch_that_is_taken_back_leaves_nothing_behind() -> None:
     camera, screen = Camera(), Screen()
     screen.down_track.select(Q, camera.now)

@@ -353,6 +353,7 @@ class DownTrack:
                 base=self._timestamp_base,
                 clock_rate=self.clock_rate,
             ),
+            former=self._resending.latest,
             payload_type=self._terms.payload_type(layer),
             captured_at=self.up_track.clock.capture_time(layer.clock, packets[-1][1].timestamp, now),
             now=now,
@@ -365,8 +366,7 @@ class DownTrack:
 
     def _send(self, packet: RtpPacket, sequence: int, description: Description, span: Span) -> None:
         sender = self._sender
-        rewritten = rewrite(packet, sequence, description, span, sender)
-        if rewritten is None:
+        if (rewritten := rewrite(packet, sequence, description, span, sender)) is None:
             return
         number, timestamp, header, tail = rewritten
         if number > sender.last_sequence:

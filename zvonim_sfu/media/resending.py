@@ -86,6 +86,11 @@ class Resending:
         span.last = last
         self._former.append(span)
 
+    @property
+    def latest(self) -> Span | None:
+        """The span that ended last, of the source that is still carried."""
+        return self._former[-1] if self._former else None
+
     def span_at(self, layer: Layer, sequence: int) -> Span | None:
         """Return the former span to which a packet of a layer belongs that comes late."""
         return next((s for s in self._former if s.layer is layer and s.first <= sequence <= s.last), None)
