@@ -14,8 +14,8 @@ from zvonim_sfu.rooms.filling import STRETCH, Menu, cost_of, fill, options_of, w
 from zvonim_sfu.rooms.quality import (
     FIRST_PATIENCE_S,
     MAX_RISES,
-    SEEN_AGAIN_S,
     NOTHING,
+    SEEN_AGAIN_S,
     Allotment,
     Choice,
     Picture,

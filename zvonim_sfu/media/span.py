@@ -154,9 +154,9 @@ def begin(
 ) -> Span:
     """Continue the numbers of a down track with a source that comes in.
 
-    Timestamps are the true ones if they can be, and those that the former layer of the same picture would have had. A picture whose packets were captured before the last one of the
-    former source, or a while ago, catches up: what was captured until now is told as one quick movement. A sound
-    cannot be played faster; it stays that much late.
+    Timestamps are the true ones if they can be, and those that the former layer of the same picture would have had. A
+    picture whose packets were captured before the last one of the former source, or a while ago, catches up: what was
+    captured until now is told as one quick movement. A sound cannot be played faster; it stays that much late.
 
     Args:
         packets: with which it comes in, each with its number in the layer; one at least.
