@@ -80,7 +80,6 @@ class _Clock:
 
 def measure(participants: int) -> Costs:
     """Measure a room of this size."""
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     with mock.patch("zvonim_sfu.rooms.participant.Peer", FakePeer):
         return run_warped(_measure(participants))
 
@@ -170,6 +169,7 @@ def _forget(person: Client) -> None:
 
 def main() -> None:
     """Print a table."""
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sizes", type=int, nargs="*", default=SIZES)
     names = ("join", "leave", "mute", "resize", "page", "speak", "tick", "estimates", "decisions", "kilobytes")

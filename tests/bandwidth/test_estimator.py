@@ -72,6 +72,21 @@ def test_packets_of_which_nothing_is_heard_halve_it_again_and_again() -> None:
     assert estimator.estimate_bps == MIN_BPS
 
 
+def test_after_an_outage_it_begins_anew_whatever_was_lost_meanwhile() -> None:
+    estimator = Estimator(start_bps=START_BPS / 2)
+    for index in range(100):
+        estimator.on_sent(1200, NOW + index / 10)
+        estimator.on_timer(NOW + index / 10)
+    assert estimator.estimate_bps == MIN_BPS
+    estimator.on_feedback(TransportFeedback(1, 2, 0, 100, 0, 0, ((99, 0),)), NOW + 10)
+    assert estimator.estimate_bps == START_BPS / 2
+    for index in range(30):
+        estimator.on_sent(1200, NOW + 10 + index / 10)
+        estimator.on_timer(NOW + 10 + index / 10)
+    estimator.on_feedback(TransportFeedback(1, 2, 129, 1, 2, 1, ((0, 0),)), NOW + 13)
+    assert estimator.estimate_bps == START_BPS / 2
+
+
 def test_who_is_sent_nothing_has_nothing_to_say() -> None:
     estimator = Estimator()
     for index in range(100):

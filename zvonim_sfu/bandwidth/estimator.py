@@ -91,6 +91,7 @@ class Estimator:
     """
 
     __slots__ = (
+        "_before_silence_bps",
         "_contention",
         "_groups",
         "_loss",
@@ -143,6 +144,8 @@ class Estimator:
         # The lowest number of which nothing has been heard, nor of any behind it.
         self._reported = 0
         self._silenced_at = -math.inf
+        # The estimate when feedback began to fail to come; None while it comes.
+        self._before_silence_bps: float | None = None
         self.estimate_bps = self._rate.bps
 
     def on_sent(self, size: int, now: float) -> int:
@@ -159,6 +162,8 @@ class Estimator:
             self._count_loss(report, now)
             self._update(now)
             return
+        if self._before_silence_bps is not None:
+            self._resume(self._before_silence_bps, now)
         self._reported = max(self._reported, report.numbers[-1] + 1)
         self._round_trip.measured(now - report.sent_at[-1], now)
         self._throughput.add(report)
@@ -186,9 +191,18 @@ class Estimator:
             if now - since >= patience_s:
                 self._silenced_at = now
                 before_bps = self._rate.bps
+                self._before_silence_bps = self._before_silence_bps or self.estimate_bps
                 self._rate.set(before_bps * SILENCE_BACKOFF, now)
                 self._probes.overused(before_bps=before_bps, now=now)
         self._update(now)
+
+    def _resume(self, before_bps: float, now: float) -> None:
+        """Begin anew after an outage, no higher than before it: what was lost in it tells nothing of the link."""
+        self._before_silence_bps = None
+        bps = min(before_bps, START_BPS)
+        self._rate.set(max(self._rate.bps, bps), now)
+        self._loss.allow(bps)
+        self._loss.skip(now + self._round_trip.smoothed_s)
 
     def next_probe(self, now: float, wanted_bps: float) -> Probe | None:
         """Return a probe to send now, if there is any need.
