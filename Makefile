@@ -6,8 +6,9 @@ CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 # What has to be installed again after a change: it is built, not imported from here.
 BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx zvonim_sfu/*/*.pxd)
 # Tests that go through the packet kernel, and run on each: the compiled one, and the one of who has no compiler.
-# What stays behind when people come and go is counted on the first alone, as it takes minutes.
-KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py --deselect tests/e2e/test_soak.py --deselect tests/e2e/test_churn.py
+# What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
+MINUTES := tests/e2e/test_soak.py tests/e2e/test_churn.py tests/e2e/test_large_room.py
+KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py $(MINUTES:%=--deselect %)
 
 .DEFAULT_GOAL := run
 .PHONY: run dev test test-long check format bench clean help
