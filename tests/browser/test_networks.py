@@ -238,7 +238,8 @@ async def stay_in_sync(call: Call, seconds: float) -> None:
     await in_sync(call.bob, 20)
 
 
-@pytest.mark.long  # with three sizes of a picture it is missed in some runs: a slot's clock still moves when sizes change
+# With three sizes of a picture it is missed in some runs: the clock of a slot still moves when the size changes.
+@pytest.mark.long
 @pytest.mark.asyncio
 @pytest.mark.timeout(180)
 async def test_lips_and_voice_stay_together(tmp_path: Path) -> None:
