@@ -49,8 +49,8 @@ def _cached() -> set[int]:
     """Identities of the values that the server's caches refer to, and of what these consist of."""
     modules = [module for name, module in sys.modules.items() if name.startswith("zvonim_sfu.")]
     # A module that tests hide, as the compiled kernel, is None there.
-    names = [getattr(module, "__dict__", {}) for module in modules]
-    caches = [thing for values in names for thing in values.values() if isinstance(thing, _CACHE)]
+    namespaces = [getattr(module, "__dict__", {}) for module in modules]
+    caches = [thing for namespace in namespaces for thing in namespace.values() if isinstance(thing, _CACHE)]
     seen: set[int] = set()
     ahead = [entry for cache in caches for entry in gc.get_referents(cache)]
     while ahead:
