@@ -64,36 +64,36 @@ class ArrivalGroups:
     def deltas(self, report: Report) -> list[GroupDelta]:
         """Return the differences of all groups that the packets of a report complete."""
         found: list[GroupDelta] = []
+        # This runs for each packet that a receiver reports: in one pass, and with locals.
+        first_sent, last_sent = self._first_sent, self._last_sent
+        first_arrived, last_arrived = self._first_arrived, self._last_arrived
         for sent_at, arrived_at in zip(report.sent_at, report.arrived_at, strict=True):
-            if self._first_sent == -math.inf:
-                self._begin(sent_at, arrived_at)
-            elif sent_at < self._first_sent:
+            since_first, since_last = sent_at - first_sent, sent_at - last_sent
+            if since_first < 0:
                 continue  # reported late, its group is over
-            elif sent_at - self._first_sent <= BURST_S or self._is_burst(sent_at, arrived_at):
-                self._last_sent = max(self._last_sent, sent_at)
-                self._last_arrived = arrived_at
-            elif self._close(found):
-                self._begin(sent_at, arrived_at)
+            if since_first <= BURST_S or (
+                # It came on the heels of its group, faster than it was sent.
+                arrived_at - last_arrived <= BURST_S
+                and arrived_at - last_arrived < since_last
+                and arrived_at - first_arrived < MAX_BURST_S
+            ):
+                if since_last > 0:
+                    last_sent = sent_at
+                last_arrived = arrived_at
+            elif first_sent == -math.inf or self._close(last_sent, last_arrived, found):
+                first_sent = last_sent = sent_at
+                first_arrived = last_arrived = arrived_at
+            else:
+                first_sent = last_sent = first_arrived = last_arrived = -math.inf
+        self._first_sent, self._last_sent = first_sent, last_sent
+        self._first_arrived, self._last_arrived = first_arrived, last_arrived
         return found
 
-    def _begin(self, sent_at: float, arrived_at: float) -> None:
-        self._first_sent = self._last_sent = sent_at
-        self._first_arrived = self._last_arrived = arrived_at
-
-    def _is_burst(self, sent_at: float, arrived_at: float) -> bool:
-        """Whether the packet came on the heels of its group, faster than it was sent."""
-        since_last = arrived_at - self._last_arrived
-        return (
-            since_last <= BURST_S
-            and since_last < sent_at - self._last_sent
-            and arrived_at - self._first_arrived < MAX_BURST_S
-        )
-
-    def _close(self, found: list[GroupDelta]) -> bool:
-        """Compare the group with the one before; False if all was forgotten instead."""
+    def _close(self, last_sent: float, last_arrived: float, found: list[GroupDelta]) -> bool:
+        """Compare the group that ends so with the one before; False if all is to be forgotten instead."""
         if self._before_sent != -math.inf:
-            sent = self._last_sent - self._before_sent
-            arrived = self._last_arrived - self._before_arrived
+            sent = last_sent - self._before_sent
+            arrived = last_arrived - self._before_arrived
             if arrived - sent >= CLOCK_JUMP_S:
                 self._reset()
                 return False
@@ -104,6 +104,6 @@ class ArrivalGroups:
                     return False
                 return True  # the group is left out, the one before still stands
             self._reordered = 0
-            found.append(GroupDelta(sent, arrived, self._last_arrived))
-        self._before_sent, self._before_arrived = self._last_sent, self._last_arrived
+            found.append(GroupDelta(sent, arrived, last_arrived))
+        self._before_sent, self._before_arrived = last_sent, last_arrived
         return True

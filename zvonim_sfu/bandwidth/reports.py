@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import accumulate
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.rtp.sequence import seq_delta
 from zvonim_sfu.rtp.transport_cc import TICKS_PER_REFERENCE, TICKS_PER_S
@@ -22,8 +21,7 @@ _ALL_RECEIVED: Final = bytes([_RECEIVED]) * 0x8000
 _REFERENCE_WRAP: Final = 1 << 24
 
 
-@dataclass(frozen=True, slots=True)
-class Report:
+class Report(NamedTuple):
     """What one feedback tells that was not known before. The four lists go together, in order of numbers."""
 
     numbers: list[int]

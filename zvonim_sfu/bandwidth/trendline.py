@@ -84,15 +84,16 @@ class Trendline:
 
     def add(self, delta: GroupDelta) -> None:
         """Take the next group."""
+        sent, arrived, arrived_at = delta
         if self._count == 0:
-            self._first_at = self._last_at = delta.arrived_at
-        self._count = min(self._count + 1, 1000)
-        self._delay_ms += (delta.arrived - delta.sent) * 1000
+            self._first_at = self._last_at = arrived_at
+        if self._count < MAX_COUNTED:
+            self._count += 1
+        self._delay_ms += (arrived - sent) * 1000
         self._smoothed_ms = SMOOTHING * self._smoothed_ms + (1 - SMOOTHING) * self._delay_ms
-        self._xs.append((delta.arrived_at - self._first_at) * 1000)
+        self._xs.append((arrived_at - self._first_at) * 1000)
         self._ys.append(self._smoothed_ms)
-        slope = self._fit() if len(self._xs) == WINDOW else self._slope
-        self._judge(slope, delta)
+        self._judge(self._fit() if len(self._xs) == WINDOW else self._slope, sent, arrived_at)
 
     def _fit(self) -> float:
         """Return the slope of the least-squares line, in ms of delay per ms."""
@@ -102,26 +103,33 @@ class Trendline:
         # No mean of the delays is needed, for the sum of `xs` is nothing.
         return sum(map(mul, xs, self._ys)) / square if square > 0 else self._slope
 
-    def _judge(self, slope: float, delta: GroupDelta) -> None:
-        signal_ms = min(self._count, MAX_COUNTED) * slope * GAIN
-        if signal_ms > self._threshold_ms:
+    def _judge(self, slope: float, sent: float, arrived_at: float) -> None:
+        threshold_ms = self._threshold_ms
+        signal_ms = self._count * slope * GAIN
+        if signal_ms > threshold_ms:
             # Of the time before the first group above, half is taken to have been above too.
-            self._above_s += delta.sent if self._above else delta.sent / 2
+            self._above_s += sent if self._above else sent / 2
             self._above += 1
             if self._above_s > OVERUSE_S and self._above > 1 and slope >= self._slope:
                 self._above_s, self._above = 0.0, 0
                 self.usage = Usage.OVERUSE
         else:
             self._above_s, self._above = 0.0, 0
-            self.usage = Usage.UNDERUSE if signal_ms < -self._threshold_ms else Usage.NORMAL
+            self.usage = Usage.UNDERUSE if signal_ms < -threshold_ms else Usage.NORMAL
         self._slope = slope
-        self._adapt(abs(signal_ms), delta.arrived_at)
+        self._adapt(abs(signal_ms), threshold_ms, arrived_at)
 
-    def _adapt(self, signal_ms: float, at: float) -> None:
-        step_ms = min(max(0.0, at - self._last_at) * 1000, MAX_STEP_MS)
+    def _adapt(self, signal_ms: float, threshold_ms: float, at: float) -> None:
+        step_ms = (at - self._last_at) * 1000
         self._last_at = at
-        if signal_ms > self._threshold_ms + SPIKE_MS:
+        # No time passes for a group that came before its predecessor.
+        if step_ms <= 0 or signal_ms > threshold_ms + SPIKE_MS:
             return
-        factor = SINK_PER_MS if signal_ms < self._threshold_ms else RISE_PER_MS
-        threshold_ms = self._threshold_ms + factor * (signal_ms - self._threshold_ms) * step_ms
-        self._threshold_ms = min(max(threshold_ms, THRESHOLD_MIN_MS), THRESHOLD_MAX_MS)
+        step_ms = min(step_ms, MAX_STEP_MS)
+        factor = SINK_PER_MS if signal_ms < threshold_ms else RISE_PER_MS
+        threshold_ms += factor * (signal_ms - threshold_ms) * step_ms
+        if threshold_ms < THRESHOLD_MIN_MS:
+            threshold_ms = THRESHOLD_MIN_MS
+        elif threshold_ms > THRESHOLD_MAX_MS:
+            threshold_ms = THRESHOLD_MAX_MS
+        self._threshold_ms = threshold_ms
