@@ -47,6 +47,10 @@ PUBLISH_SVC: Final = """async ({ codec, mode }) => {
   await pc.setLocalDescription();
   return pc.localDescription.sdp;
 }"""
+# For so many pictures a page gets what was selected before something else is. Chromium that is switched within its
+# first half second, to pictures of Firefox, which have no picture ids, may decode none of those that come with the
+# third keyframe, and asks for another one after 3 s: it has all packets, in order. Why is not known.
+SETTLED_PICTURES: Final = 8
 ACCEPT: Final = "(sdp) => pc.setRemoteDescription({ type: 'answer', sdp })"
 ACTIVATE: Final = """async (active) => {
   const parameters = sender.getParameters();
@@ -96,9 +100,12 @@ class Watcher:
         return seen
 
     async def gets(self, selection: Selection | None, width: int, within: float = 10) -> dict[str, Any]:
-        """Select, and wait until pictures of this width are decoded."""
+        """Select, and wait until pictures of this width are decoded, SETTLED_PICTURES of them."""
         self.participant.peer.select({"0": selection})
-        return await self.sees(width, within)
+        first = await self.sees(width, within)
+        enough = first["framesDecoded"] + SETTLED_PICTURES
+        what = f"{SETTLED_PICTURES} pictures follow"
+        return await eventually(self.seen, lambda seen: seen["framesDecoded"] >= enough, within=within, what=what)
 
     async def sees(self, width: int, within: float = 10) -> dict[str, Any]:
         """Wait until pictures of this width are decoded."""
@@ -152,8 +159,9 @@ async def test_a_page_gets_the_encoding_that_is_selected_for_it(browser: str) ->
         assert [(layer.rid, layer.width) for layer in sender.up.ordered] == [("q", 160), ("h", 320), ("f", 640)]
         await watcher.watch(sender.up)
         await watcher.sees(640)
-        before = await watcher.gets(Selection(0, 0), 160)
-        await watcher.gets(Selection(1, 0), 320)
+        # With all their temporal layers: four pictures a second, of the lowest alone, would count as freezes.
+        before = await watcher.gets(Selection(0, 7), 160)
+        await watcher.gets(Selection(1, 7), 320)
         switched = await watcher.gets(HIGHEST, 640)
         assert switched["totalFreezesDuration"] < 0.5
         # Nothing is lost when nothing is sent.
