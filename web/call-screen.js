@@ -1,5 +1,6 @@
 import { Call } from "./call.js";
 import { LevelMeter } from "./level.js";
+import { LipSync } from "./lip-sync.js";
 import { loadPreferences, saveCall, savePreferences } from "./settings.js";
 import { CallStatistics } from "./stats.js";
 import { buildTiles, LocalPictures } from "./tiles.js";
@@ -21,6 +22,7 @@ const KEEP_EVERY_MS = 10_000;
 const COUNTDOWN_MS = 500;
 /** How often the microphone is listened to. */
 const LISTEN_EVERY_MS = 200;
+const LIP_SYNC_EVERY_MS = 1000;
 /** A microphone that gives nothing but zeros for so long, from the start or after a sleep, does not work. */
 const DEAD_MICROPHONE_MS = 10_000;
 
@@ -84,6 +86,7 @@ export class CallScreen {
       },
     });
     this.#statistics = new CallStatistics(this.#call);
+    const lipSync = new LipSync(this.#call);
     void this.#call.playback.setSpeaker(loadPreferences().speakerId);
     this.#media.listener = {
       onTrack: (input) => void this.#call.updateTrack(input),
@@ -95,6 +98,7 @@ export class CallScreen {
       setInterval(() => this.#keep(), KEEP_EVERY_MS),
       setInterval(() => this.#showConnection(), COUNTDOWN_MS),
       setInterval(() => this.#watchMicrophone(), LISTEN_EVERY_MS),
+      setInterval(() => void lipSync.keep(), LIP_SYNC_EVERY_MS),
     ];
     window.addEventListener("pagehide", this.#onPageHide);
     window.addEventListener("languagechosen", this.#onLanguage);
