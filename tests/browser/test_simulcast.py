@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import pytest
 
 from tests.media.calls import Participant, remains
+from tests.media.calls import publish as send
+from tests.media.raw_client import RawClient
+from tests.media.support import AV1, VP9, section
 from tests.support.capture_offers import blank_origin
 from tests.support.chromium import ChromiumTab, chromium, playwright_driver
 from tests.support.eventually import eventually, until
 from tests.support.firefox import firefox
 from tests.support.namespace import ADDRESS, network_namespace
+from tests.support.streams import RecordedStream
 from zvonim_sfu.media.layer import HIGHEST, Selection
 from zvonim_sfu.media.node import MediaNode
+from zvonim_sfu.media.sdp import Extension
+from zvonim_sfu.media.terms import DESCRIPTOR_EXTENSION
+from zvonim_sfu.rtp.sequence import ts_delta
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -85,6 +94,7 @@ class Watcher:
     """A page that is sent one track."""
 
     def __init__(self, node: MediaNode, tab: ChromiumTab) -> None:
+        self.node = node
         self.tab = tab
         self.participant = Participant(node, "watcher", tab)
 
@@ -115,8 +125,8 @@ class Watcher:
 
 
 @asynccontextmanager
-async def call(publisher: str) -> AsyncIterator[tuple[Participant[Page], Watcher]]:
-    """A publisher, and Chromium to watch it."""
+async def watching(*others: str) -> AsyncIterator[tuple[Watcher, list[Any]]]:
+    """Chromium to watch a node of its own, and a page in each of these browsers."""
     async with AsyncExitStack() as stack:
         stack.enter_context(network_namespace())
         origin = await stack.enter_async_context(blank_origin())
@@ -125,23 +135,30 @@ async def call(publisher: str) -> AsyncIterator[tuple[Participant[Page], Watcher
         trial = "--force-fieldtrials=WebRTC-LegacySimulcastLayerLimit/Disabled/"
         browser = await stack.enter_async_context(chromium(playwright, arguments=[trial]))
         pages: list[Any] = [await browser.new_tab()]
-        if publisher == "firefox":
-            fox = await stack.enter_async_context(firefox())
-            pages.append(await fox.new_tab())
-        else:
-            pages.append(await browser.new_tab())
+        for other in others:
+            opened = await stack.enter_async_context(firefox()) if other == "firefox" else browser
+            pages.append(await opened.new_tab())
         for page in pages:
             await page.navigate(origin)
         node = await MediaNode.open([ADDRESS], 0)
         watcher = Watcher(node, pages[0])
-        sender: Participant[Page] = Participant(node, "publisher", pages[1])
+        try:
+            yield watcher, pages[1:]
+        finally:
+            watcher.participant.peer.close()
+            await node.close()
+    assert remains(node) == {}
+
+
+@asynccontextmanager
+async def call(publisher: str) -> AsyncIterator[tuple[Participant[Page], Watcher]]:
+    """A publisher, and Chromium to watch it."""
+    async with watching(publisher) as (watcher, (page,)):
+        sender: Participant[Page] = Participant(watcher.node, "publisher", page)
         try:
             yield sender, watcher
         finally:
             sender.peer.close()
-            watcher.participant.peer.close()
-            await node.close()
-    assert remains(node) == {}
 
 
 async def publish(sender: Participant[Page], rids: str) -> None:
@@ -220,3 +237,42 @@ async def test_a_page_gets_the_layers_that_are_selected_for_it(codec: str) -> No
         await watcher.gets(HIGHEST, 640)
         await rate_is(10, 16)
         assert (await watcher.seen())["packetsLost"] == 0
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("name", ["vp9-l3t3-key", "av1-l3t3-key"])
+async def test_pictures_go_on_when_their_encoder_leaves_out_what_is_above(name: str) -> None:
+    stream = RecordedStream.load(name)
+    packets = stream.without_upper_frames([False] * 10 + [True] * 100)
+    loop = asyncio.get_running_loop()
+    async with watching() as (watcher, _):
+        publisher = Participant(watcher.node, "publisher", RawClient())
+        try:
+            await send(
+                publisher,
+                section(
+                    "video",
+                    "0",
+                    "sendonly",
+                    codecs=(replace({"VP9": VP9, "AV1": AV1}[stream.encoding], payload_type=packets[0].payload_type),),
+                    extensions=(Extension(stream.descriptor, DESCRIPTOR_EXTENSION),),
+                ),
+            )
+            await watcher.watch(publisher.up)
+            await until(lambda: watcher.participant.states[-1:] == ["connected"], 10)
+            started = loop.time()
+            for packet in packets:
+                captured = started + ts_delta(packet.timestamp, packets[0].timestamp) / 90_000
+                await asyncio.sleep(captured - loop.time())
+                publisher.client.send_rtp(packet.data)
+            pictures = len({packet.timestamp for packet in packets})
+            # The last one waits for the next, and one or the other may have come too late to be shown.
+            await eventually(
+                watcher.seen,
+                lambda seen: seen.get("framesDecoded", 0) >= pictures - 4,
+                within=5,
+                what=f"nearly all of {pictures} pictures are decoded",
+            )
+        finally:
+            publisher.peer.close()
+            await publisher.client.close()

@@ -23,6 +23,8 @@ from zvonim_sfu.rtp.packet import RtpPacket
 from zvonim_sfu.rtp.sequence import ts_delta
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from zvonim_sfu.rtp.description import Description
 
 CODECS: Final = {"VP8": VP8, "VP9": VP9, "AV1": AV1, "H264": H264}
@@ -176,6 +178,32 @@ def test_packets_that_come_late_find_their_place(
     base = min(sent, key=lambda packet: (packet.sequence_number - sent[0].sequence_number + 0x8000) & 0xFFFF)
     numbers = [(packet.sequence_number - base.sequence_number) & 0xFFFF for packet in sent]
     assert sorted(numbers) == list(range(len(numbers)))
+
+
+def picture_ends(packets: Iterable[RtpPacket]) -> list[tuple[bool, bool]]:
+    """Of each packet: whether the next one is of another picture, and whether it has the marker."""
+    return [(a.timestamp != b.timestamp, a.marker) for a, b in pairwise(packets)]
+
+
+@pytest.mark.parametrize("name", ["vp9-l3t3-key", "av1-l3t3-key"])
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(chosen=st.lists(st.booleans(), min_size=1, max_size=9), late=st.integers(0, 3))
+def test_a_picture_whose_upper_frames_are_left_out_has_its_marker(name: str, chosen: list[bool], late: int) -> None:
+    stage = Stage(name)
+    stage.packets = RecordedStream.load(name).without_upper_frames(chosen)
+    order = list(stage.packets)
+    if late:  # some packets come behind the next ones
+        for n in range(20, len(order) - late, 7):
+            order.insert(n + late, order.pop(n))
+    for packet in order:
+        stage.send(packet)
+    sent = sorted(stage.subscribers[0].sent, key=lambda p: p.sequence_number - order[0].sequence_number & 0xFFFF)
+    assert len(sent) >= len(order) - 1  # the last one may wait for the next
+    ends = picture_ends(sent)
+    if not late:
+        assert all(is_end == has_marker for is_end, has_marker in ends)
+    # One that was overtaken may have been passed on before it was known to be the last.
+    assert not any(has_marker and not is_end for is_end, has_marker in ends)
 
 
 @pytest.mark.parametrize("name", ["vp8-l1t3", "vp9-l1t3", "av1-l1t3"])

@@ -9,10 +9,15 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
+from zvonim_sfu.rtp.codecs import describer
 from zvonim_sfu.rtp.packet import RtpPacket
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 STREAMS: Final = Path(__file__).parent.parent / "data" / "streams"
 
@@ -31,6 +36,23 @@ class RecordedStream:
     def packets(self) -> list[RtpPacket]:
         """The packets, parsed."""
         return [RtpPacket.parse(data) for data in self.data]
+
+    def without_upper_frames(self, chosen: Sequence[bool]) -> list[RtpPacket]:
+        """The packets that are left when the encoder leaves out what is above the lowest layer in chosen pictures.
+
+        `chosen` goes on from its beginning when it is at its end; the keyframe that is first stays whole.
+        """
+        describe = describer(self.encoding)
+        choice = dict(zip(dict.fromkeys(packet.timestamp for packet in self.packets), cycle(chosen), strict=False))
+        first = self.packets[0]
+        choice[first.timestamp] = False
+        left: list[RtpPacket] = []
+        for packet in self.packets:
+            descriptor = packet.extension(self.descriptor) if self.descriptor else None
+            if not (describe(packet.payload, descriptor).spatial and choice[packet.timestamp]):
+                number = first.sequence_number + len(left) & 0xFFFF
+                left.append(RtpPacket.parse(packet.data[:2] + number.to_bytes(2) + packet.data[4:]))
+        return left
 
     @classmethod
     def load(cls, name: str) -> RecordedStream:

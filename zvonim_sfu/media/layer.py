@@ -14,6 +14,7 @@ from zvonim_sfu.rtp.layer_rates import LayerRates
 from zvonim_sfu.rtp.nack import NackRegister
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.reception import ReceptionStatistics
+from zvonim_sfu.rtp.rendition import with_marker
 from zvonim_sfu.rtp.timing import SenderClock
 
 if TYPE_CHECKING:
@@ -74,6 +75,14 @@ class ReceivedCodec(NamedTuple):
     clock_rate: int
     accepts_pli: bool
     accepts_nack: bool
+
+
+class Held(NamedTuple):
+    """A packet that waits for the next one."""
+
+    packet: RtpPacket
+    sequence: int
+    description: Description
 
 
 class Publisher(Protocol):
@@ -146,6 +155,8 @@ class Layer:
     "None for sounds."
     _descriptor: int = 0
     "Number of the header extension with the dependency descriptor (AV1); 0 for none."
+    _held: Held | None = None
+    "What the next packet tells to be the end of its picture, or not."
     _keyframe_wanted: bool = False
     _next_request_at: float = 0.0
     _wake_at: float = math.inf
@@ -164,6 +175,7 @@ class Layer:
         """Take packets for this from now on; what is kept is of no use to a decoder of another codec."""
         self.codec = codec
         self.history = PacketHistory()
+        self._held = None
         self._describe = describer(codec.key.name) if self.is_video else None
         self._descriptor = descriptor
         self.sizes = ()
@@ -194,6 +206,7 @@ class Layer:
         self.outlets.close()
         self.payload_type = -1
         self.history = PacketHistory()
+        self._held = None
 
     def forward(self, packet: RtpPacket, sequence: int, now: float, *, is_repair: bool = False) -> bool:
         """Keep a packet and send it on, if it did not come before; returns whether `told` may be another now."""
@@ -216,7 +229,39 @@ class Layer:
             description = self._describe(packet.payload, descriptor)
             if description.structure is not None or description.spatial or description.temporal or self.top != BASE:
                 self._note_layers(description, packet)
+        if self.top.spatial:
+            self._forward_to_the_end_of_pictures(packet, sequence, description, now)
+        else:
+            self._pass_on(packet, sequence, description, now)
+        return description.keyframe or self.top != top
+
+    def _forward_to_the_end_of_pictures(
+        self, packet: RtpPacket, sequence: int, description: Description, now: float
+    ) -> None:
+        """Pass a packet on, and say with which one a picture ends whose upper layers were left out by their encoder.
+
+        Encoders short of bits drop the upper frame of a picture when the lower one is on its way already, without the
+        marker. Chromium decodes no picture before its marker has come, and nothing that refers to it: it stands still
+        until it asks for a keyframe, 3 s later. So the end of a lower frame waits for the packet behind it, which in
+        nearly all pictures is the next frame's and comes at once. There is never more than one that waits.
+        """
+        held = self._held
+        if held is not None and sequence > held.sequence:
+            self._held = None
+            is_end = sequence == held.sequence + 1 and packet.timestamp != held.packet.timestamp
+            self._pass_on(with_marker(held.packet) if is_end else held.packet, held.sequence, held.description, now)
+        if description.ends_frame and not packet.marker and description.spatial < self.top.spatial:
+            if self._held is None and sequence > self.highest:
+                self._held = Held(packet, sequence, description)
+                return
+            following = self.history.get(sequence + 1, now)  # it is late
+            if following is not None and following.timestamp != packet.timestamp:
+                packet = with_marker(packet)
+        self._pass_on(packet, sequence, description, now)
+
+    def _pass_on(self, packet: RtpPacket, sequence: int, description: Description, now: float) -> None:
         self.history.add(sequence, packet, now, description)
+        register = self.register
         if description.keyframe:
             self._keyframe_wanted = False
             if register is not None and self.history.keyframe is not None:
@@ -229,7 +274,6 @@ class Layer:
             self.highest = sequence
             self.last = packet
         packet.forget_tails()
-        return description.keyframe or self.top != top
 
     def _note_layers(self, description: Description, packet: RtpPacket) -> None:
         self.rates.add(description, len(packet.data) - packet.payload_offset)

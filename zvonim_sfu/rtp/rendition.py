@@ -35,6 +35,7 @@ MIN_RUNS: Final = 512
 MAX_RUNS: Final = 2 * MIN_RUNS
 
 _make: Final = tuple.__new__  # of a NamedTuple with all of its fields: half of what it costs by its name
+_MARKER: Final = 0x80  # in the second byte (RFC 3550, section 5.1)
 _PADDED: Final = 0xA0  # version 2 and the padding bit, no CSRCs and no extensions
 _pack_padding: Final = Struct("!BBHIIB").pack
 
@@ -198,6 +199,13 @@ def padding_only(packet: RtpPacket) -> RtpPacket:
     return RtpPacket.parse(
         _pack_padding(_PADDED, packet.payload_type, packet.sequence_number, packet.timestamp, packet.ssrc, 1)
     )
+
+
+def with_marker(packet: RtpPacket) -> RtpPacket:
+    """Return the same packet as the last one of its picture."""
+    data = bytearray(packet.data)
+    data[1] |= _MARKER
+    return RtpPacket.parse(bytes(data))
 
 
 def step(
