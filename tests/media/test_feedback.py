@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 from collections import Counter
 from dataclasses import replace
 from types import SimpleNamespace
@@ -45,7 +46,7 @@ NACKED = replace(VP8, feedback=("nack", "nack pli"))
 class Link:
     """One peer that publishes and subscribes: its feedback, and what it says to the client."""
 
-    def __init__(self, *, wants_remb: bool = False, arrival_extension: int = 0) -> None:
+    def __init__(self, *, wants_remb: bool = False, arrival_extension: int = 0, others: int = 0) -> None:
         self.publisher = Publisher(codecs=[NACKED])
         self.subscriber = Subscriber()
         self.down_track = self.subscriber.down_track
@@ -55,7 +56,7 @@ class Link:
         self.said: list[list[RtcpPacket]] = []
         self.drops: Counter[DropReason] = Counter()
         self.link_was_told: list[tuple[object, float]] = []
-        node = SimpleNamespace(wall_time=lambda now: WALL + now)
+        node = SimpleNamespace(wall_time=lambda now: WALL + now, transports=range(others))
         self.transport = SimpleNamespace(
             router=self.publisher.router,
             egress=self.down_track._sender.egress,
@@ -358,6 +359,20 @@ def stream(link: Link, *, until: float) -> None:
         if now >= at:
             at = link.feedback.on_timer(now)
             assert at > now
+
+
+def test_arrivals_of_several_transports_are_told_at_the_same_moments() -> None:
+    first, second, other = (Link(arrival_extension=3, others=others) for others in (0, 15, 16))
+    for link in (first, second, other):
+        link.feedback._report_at = math.inf
+    for turn in range(50):
+        now = 1234.5 + turn * ARRIVALS_INTERVAL_S
+        at = first.feedback.on_timer(now + 0.01)
+        assert second.feedback.on_timer(now + 0.07) == at
+        assert other.feedback.on_timer(now + 0.07) == pytest.approx(at + 0.01)
+        assert now + 0.07 < at < now + 0.11
+        # A timer that comes a little early is in time, and the next one is a whole interval away.
+        assert first.feedback.on_timer(at - 1e-6) == pytest.approx(at + ARRIVALS_INTERVAL_S)
 
 
 def test_arrivals_are_told_ten_times_a_second_to_who_negotiated_that() -> None:
