@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.net.ice import IceAgent
     from zvonim_sfu.net.limiter import AddressLimiter
     from zvonim_sfu.net.path import SockAddr
-    from zvonim_sfu.net.receiving import Arrival, Receiver
+    from zvonim_sfu.net.receiving import Ingress, Receiver
 
 # A client has few addresses at a time; one that moves for hours has many, of which the latest count.
 MAX_ADDRESSES_PER_AGENT: Final = 16
@@ -123,9 +123,13 @@ class UdpPort:
 
     def _on_readable(self, sock: socket.socket, receiver: Receiver) -> None:
         now = time.monotonic()
-        for arrival in receiver:
+        for ingress, address, arrived in receiver:
             try:
-                drop = self._deliver(sock, arrival, now)
+                if not isinstance(arrived, (bytes, DropReason)):
+                    assert ingress is not None  # who else could have sent what was decrypted?
+                    ingress.agent.listener.on_rtp(arrived, now)  # as nearly always: without a further call
+                    continue
+                drop = self._deliver(sock, ingress, address, arrived, now)
             except Exception as error:  # noqa: BLE001 - one participant's fault must not stop the others
                 drop = DropReason.HANDLER_ERROR
                 self._log_once(error)
@@ -133,8 +137,14 @@ class UdpPort:
                 self.drops[drop] += 1
         self.batch.flush()
 
-    def _deliver(self, sock: socket.socket, arrival: Arrival, now: float) -> DropReason | None:
-        ingress, address, arrived = arrival
+    def _deliver(
+        self,
+        sock: socket.socket,
+        ingress: Ingress | None,
+        address: SockAddr | None,
+        arrived: bytes | DropReason,
+        now: float,
+    ) -> DropReason | None:
         if isinstance(arrived, bytes):
             assert address is not None  # every datagram has one
             if ingress is None:
@@ -143,13 +153,9 @@ class UdpPort:
                 ingress.agent.listener.on_srtcp(arrived, now)
                 return None
             return self._handle_dtls(ingress.agent, address, arrived, now)
-        if isinstance(arrived, DropReason):
-            if ingress is None:
-                return arrived
-            ingress.agent.listener.drop(arrived)
-            return None
-        assert ingress is not None  # who else could have sent what was decrypted?
-        ingress.agent.listener.on_rtp(arrived, now)
+        if ingress is None:
+            return arrived
+        ingress.agent.listener.drop(arrived)
         return None
 
     def _handle_dtls(self, agent: IceAgent, address: SockAddr, data: bytes, now: float) -> DropReason | None:
