@@ -3,10 +3,10 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from zvonim_sfu.media.layer import Rung, Selection
@@ -21,6 +21,7 @@ from zvonim_sfu.rooms.quality import (
     Picture,
     Reason,
     distribute,
+    exchange,
 )
 from zvonim_sfu.rooms.view import Tile
 
@@ -358,6 +359,20 @@ def test_whatever_there_is_the_result_is_sound(
     assert {mid: choice.selection for mid, choice in again.choices.items()} == {
         mid: choice.selection for mid, choice in result.choices.items()
     }
+
+
+@given(picture_lists, st.none() | st.floats(1e6, 1e8), st.lists(st.booleans(), min_size=9, max_size=9))
+def test_who_comes_and_goes_is_exchanged_as_if_all_were_decided_anew(
+    pictures: list[Picture], estimate: float | None, leaving: list[bool]
+) -> None:
+    before = distribute(pictures, estimate, NOTHING, 0.0)
+    assume(not before.is_limited)
+    gone = [picture for picture, leaves in zip(pictures, leaving, strict=False) if leaves]
+    came = [replaced._replace(key=f"{replaced.key}/other", ladder=()) for replaced in gone[::2]]
+    came.append(picture("another", SMALL, ()))
+    after = exchange(before, [left.mid for left in gone], came, is_measured=estimate is not None)
+    expected = distribute([kept for kept in pictures if kept not in gone] + came, estimate, before, 0.0)
+    assert after == replace(expected, lows=before.lows)
 
 
 @given(st.lists(st.tuples(ladders, st.sampled_from([1.0, 4.0])), min_size=1, max_size=3), st.floats(0, 4e6))

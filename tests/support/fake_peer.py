@@ -106,7 +106,7 @@ class FakePeer:
         self.up: dict[str, FakeTrack] = {}
         self.tracks: list[FakeTrack] = []
         "What set_tracks was given last."
-        self.assigned: dict[str, FakeTrack | None] = {}
+        self._assigned: dict[str, FakeTrack] = {}
         "What all calls of assign add up to."
         self.selected: dict[str, Selection | None] = {}
         "What all calls of select add up to."
@@ -158,7 +158,13 @@ class FakePeer:
     def assign(self, assignment: Mapping[str, UpTrack | None]) -> None:
         if self.fails or any(assignment.values()):
             self._update()
-        self.assigned.update(cast("Mapping[str, FakeTrack | None]", assignment))
+        carried = self._assigned | cast("dict[str, FakeTrack | None]", assignment)
+        self._assigned = {mid: track for mid, track in carried.items() if track is not None}
+
+    @property
+    def assigned(self) -> dict[str, FakeTrack | None]:
+        """What each slot carries, by mid."""
+        return dict.fromkeys(slot.mid for slot in self.slots) | self._assigned
 
     def select(self, choices: Mapping[str, Selection | None]) -> None:
         self.selected.update(choices)

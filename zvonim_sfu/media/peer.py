@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.feedback import Feedback
@@ -37,8 +36,7 @@ OFFER_DELAY_S: Final = 0.05
 ANSWER_TIMEOUT_S: Final = 10.0
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(NamedTuple):
     """An m-section that the client declared for whatever the server puts there."""
 
     mid: str

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.codecs import find_receiver, unwrapped_type
@@ -19,6 +20,15 @@ if TYPE_CHECKING:
 DESCRIPTOR_EXTENSION: Final = "https://aomediacodec.github.io/av1-rtp-spec/#dependency-descriptor-rtp-header-extension"
 
 
+# Clients of one browser negotiate the same, so in a room there are few plans.
+_KEPT_PLANS: Final = 256
+
+
+@lru_cache(_KEPT_PLANS)
+def _plan(renumbered: tuple[tuple[int, int], ...], transport_wide: int, descriptor: int, red: int) -> ExtensionPlan:
+    return ExtensionPlan(dict(renumbered), transport_wide=transport_wide, descriptor=descriptor, red=red)
+
+
 @dataclass(frozen=True, slots=True)
 class Terms:
     """A value that is replaced when something else is negotiated."""
@@ -32,15 +42,16 @@ class Terms:
 
     def plan(self, up_track: UpTrack) -> ExtensionPlan:
         """Return how a track's header extensions are numbered here."""
-        return ExtensionPlan(
-            {
-                number: self.extension_ids[uri]
-                for uri, number in up_track.extension_ids.items()
-                if uri in self.extension_ids
-            },
-            transport_wide=self.transport_wide,
-            descriptor=up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
-            red=unwrapped_type(up_track.codecs, self.codecs),
+        renumbered = [
+            (number, self.extension_ids[uri])
+            for uri, number in up_track.extension_ids.items()
+            if uri in self.extension_ids
+        ]
+        return _plan(
+            tuple(renumbered),
+            self.transport_wide,
+            up_track.extension_ids.get(DESCRIPTOR_EXTENSION, 0),
+            unwrapped_type(up_track.codecs, self.codecs),
         )
 
     def payload_type(self, layer: Layer) -> int:

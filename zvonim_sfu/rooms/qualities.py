@@ -10,7 +10,7 @@ from zvonim_sfu.media.source import Source
 from zvonim_sfu.rooms.allocation import NOBODY
 from zvonim_sfu.rooms.demand import ALL_WANTED, EARLY_S, NONE_WANTED
 from zvonim_sfu.rooms.events import QualityDetail, SlotQualities, SlotQuality
-from zvonim_sfu.rooms.quality import NOTHING, Picture, Reason, distribute
+from zvonim_sfu.rooms.quality import NOTHING, Picture, Reason, distribute, exchange
 from zvonim_sfu.rooms.view import EVERYTHING
 
 if TYPE_CHECKING:
@@ -64,10 +64,10 @@ class Qualities:
         tell: Callable[[SlotQualities], None] | None,
     ) -> None:
         self.view: View = EVERYTHING
-        "What is on the client's screen; who sets it calls `decide` or `schedule`, as with the other two."
+        "What is on the client's screen; who sets it calls `decide` or `schedule`, as with `claims`."
         self.claims: Claims = NOBODY
         self.tracks: Mapping[str, UpTrack] = {}
-        "What m-sections carry, by mid."
+        "What m-sections carry, by mid; see `carry`."
         self._peer = peer
         self._room = room
         self._tell = tell
@@ -119,10 +119,35 @@ class Qualities:
             self.tracks = {
                 mid: down.up_track for mid, down in self._peer.down_tracks.items() if down.up_track is not None
             }
-        pictures = self._pictures(now)
         self._allotment = distribute(
-            pictures, self._peer.estimate_bps, self._allotment, now, reserved_bps=_reserve(self.tracks.values(), now)
+            self._pictures(self.tracks, now),
+            self._peer.estimate_bps,
+            self._allotment,
+            now,
+            reserved_bps=_reserve(self.tracks.values(), now),
         )
+        self._select()
+
+    def carry(self, tracks: Mapping[str, UpTrack]) -> bool:
+        """See to it that slots that carry these (by mid) from now on get what they are to; returns whether to `report`.
+
+        Where everybody has all that is wanted, who comes and has sent nothing yet, and who goes, is no reason to decide
+        anew; what comes of it is told a little later, with what is known then.
+        """
+        before, self.tracks = self.tracks, tracks
+        now = self._loop.time()
+        came = self._pictures({mid: track for mid, track in tracks.items() if before.get(mid) is not track}, now)
+        if self.is_limited or any(picture.ladder for picture in came):
+            self.decide()
+            return True
+        gone = [mid for mid, track in before.items() if tracks.get(mid) is not track]
+        self._allotment = exchange(self._allotment, gone, came, is_measured=self._peer.estimate_bps is not None)
+        self._select()
+        self._wake(now + TELL_INTERVAL_S)
+        return False
+
+    def _select(self) -> None:
+        """Have sent what is decided, and its publishers know of it."""
         choices = self._allotment.choices
         self._peer.wanted_bps = self._allotment.wanted_bps
         selected = {mid: choice.selection for mid, choice in choices.items()}
@@ -208,13 +233,13 @@ class Qualities:
         spatial, temporal, width, height, _, bitrate = rung
         return SlotQuality(mid, False, spatial, temporal, width, height, bitrate, reason, detail)
 
-    def _pictures(self, now: float) -> list[Picture]:
-        """Return what is to be sent, the most important first."""
+    def _pictures(self, tracks: Mapping[str, UpTrack], now: float) -> list[Picture]:
+        """Return which of these are pictures, the most important first."""
         wishes, claims = self.view.wishes, self.claims
         asked = {wish.key: place for place, wish in reversed(list(enumerate(wishes)))}
         pinned = {wish.key for wish in wishes if wish.pinned}
         ordered = []
-        for place, (mid, track) in enumerate(self.tracks.items()):
+        for place, (mid, track) in enumerate(tracks.items()):
             demand = self._room.demands.get(track.key)
             if demand is not None:
                 tile = self.view.tiles.get(mid)

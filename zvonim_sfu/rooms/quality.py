@@ -16,7 +16,7 @@ A pure function, for one subscriber. Its rules, the stronger first:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -25,7 +25,7 @@ from zvonim_sfu.media.layer import HIGHEST, Rung, Selection
 from zvonim_sfu.rooms.filling import Menu, Option, cost_of, fill, fills, options_of, worth_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from zvonim_sfu.rooms.view import Tile
 
@@ -182,6 +182,28 @@ def distribute(
     is_limited = any(choice.reason is Reason.LINK for choice in choices.values())
     spent = cost_of(menus, levels) + reserved_bps
     return Allotment(choices, int(wanted + reserved_bps), int(spent), is_limited, lows)
+
+
+def exchange(before: Allotment, gone: Iterable[str], came: Iterable[Picture], *, is_measured: bool) -> Allotment:
+    """Return what each slot gets when some carry other pictures, of which nothing has come yet; the rest keeps its own.
+
+    It is what `distribute` would return where nobody is limited: what is not known yet costs nothing, and what goes
+    leaves nobody more than all. So who comes and who goes costs those who stay no decision.
+
+    Args:
+        before: the last result, not limited.
+        gone: mids of the slots that carry their picture no longer.
+        came: pictures without ladders, and in which slots.
+        is_measured: whether there is an estimate of the link.
+    """
+    choices = dict(before.choices)
+    wanted, spent = before.wanted_bps, before.spent_bps
+    for choice in [choices.pop(mid) for mid in gone if mid in choices]:
+        wanted -= choice.needed_bps
+        spent -= choice.rung.bitrate if choice.rung is not None else 0
+    left = 0.0 if is_measured else math.inf
+    choices |= {picture.mid: _choice(picture, (), -1, left, Memory()) for picture in came}
+    return replace(before, choices=choices, wanted_bps=wanted, spent_bps=spent)
 
 
 def _note(lows: tuple[float, float, float], estimate_bps: float, now: float) -> tuple[float, float, float]:

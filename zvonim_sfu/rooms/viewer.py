@@ -72,15 +72,18 @@ class Viewer:
 
     def _assign(self, assignment: dict[str, UpTrack | None]) -> None:
         """Let the slots carry these. What is chosen for a track is known to the peer before the track comes."""
-        given_up = {mid: None for mid, track in self._assignment.items() if assignment.get(mid) is not track}
-        self._assignment = assignment
+        before, self._assignment = self._assignment, assignment
+        tracks = {mid: track for mid, track in assignment.items() if track is not None}
+        given_up = {mid: None for mid, track in before.items() if track is not None and tracks.get(mid) is not track}
         if given_up:
             self._peer.assign(given_up)
-        self.qualities.tracks = {mid: track for mid, track in assignment.items() if track is not None}
-        self.qualities.decide()
-        self._peer.assign(assignment)
+        is_news = self.qualities.carry(tracks)
+        taken = {mid: track for mid, track in tracks.items() if before.get(mid) is not track}
+        if taken:
+            self._peer.assign(taken)
         self._tell_slots()
-        self.qualities.report()
+        if is_news:
+            self.qualities.report()
 
     def close(self) -> None:
         """Receive nothing any more. The peer is its participant's to close."""
