@@ -375,6 +375,33 @@ def test_arrivals_of_several_transports_are_told_at_the_same_moments() -> None:
         assert first.feedback.on_timer(at - 1e-6) == pytest.approx(at + ARRIVALS_INTERVAL_S)
 
 
+def test_few_arrivals_are_told_five_times_a_second() -> None:
+    link = Link(arrival_extension=3)
+    at = 0.0
+    for number in range(100):  # a microphone
+        now = 0.02 * number
+        link.transport.arrivals.received(number, now)
+        if now >= at:
+            at = link.feedback.on_timer(now)
+    told = [packet for compound in link.said for packet in compound if isinstance(packet, TransportFeedback)]
+    assert len(told) == pytest.approx(10, abs=1)
+    assert [number for packet in told for number, _ in packet.arrivals()] == list(range(told[-1].arrivals()[-1][0] + 1))
+
+
+def test_reports_go_with_arrivals() -> None:
+    link = Link(arrival_extension=3)
+    at, turns, reported = 0.0, 0, []
+    while turns < 30:
+        link.said.clear()
+        at, now = link.feedback.on_timer(at), at
+        turns += 1
+        if any(isinstance(packet, ReceiverReport) and packet.reports for compound in link.said for packet in compound):
+            reported.append(now)
+    assert turns == 30
+    assert at == pytest.approx(3.0)
+    assert reported == pytest.approx([0.0, 1.0, 2.0])
+
+
 def test_arrivals_are_told_ten_times_a_second_to_who_negotiated_that() -> None:
     link = Link(wants_remb=True, arrival_extension=3)
     stream(link, until=2.0)

@@ -17,8 +17,8 @@ Sent each second: SR and SDES for each down track that carries something, receiv
 in, REMB to publishers that negotiated nothing better, and RRTR (RFC 3611 section 4.4) to who publishes and is sent
 nothing, so that no receiver report tells the round trip. Chromium 156 and Firefox 153 answer that though their SDP
 does not name it, by DLRR in the next RTCP of each m-section; aiortc does not. Each 100 ms: transport-cc to publishers
-that negotiated it. When there is need: NACK for what is missing, PLI or FIR for a keyframe, BYE when the m-section of
-a down track ends.
+that negotiated it, each 200 ms to those that send little. When there is need: NACK for what is missing, PLI or FIR for
+a keyframe, BYE when the m-section of a down track ends.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ ARRIVALS_INTERVAL_S: Final = 0.1
 # Others have another moment, that far away, so that no packet waits for all transports of a large call.
 _ARRIVALS_TOGETHER: Final = 16
 _ARRIVALS_APART_S: Final = 0.01
+# Fewer arrivals, as of who only speaks (five), wait for the next time: libwebrtc's receivers tell those each 250 ms.
+_FEW_ARRIVALS: Final = 6
 # A sender report with its SDES is 28 + 8 + up to 70 bytes: ten stay below a packet's 1200.
 _REPORTS_PER_COMPOUND: Final = 10
 _MAX_BLOCKS: Final = 31  # five bits count them
@@ -92,6 +94,7 @@ class Feedback:
         "The latest reference time that the client answered."
         self._report_at = 0.0
         self._arrivals_at = 0.0
+        self._arrivals_waited = False
         self._arrivals_phase = len(node.transports) // _ARRIVALS_TOGETHER * _ARRIVALS_APART_S
 
     def on_rtcp(self, data: bytes, now: float) -> None:
@@ -173,16 +176,20 @@ class Feedback:
 
     def on_timer(self, now: float) -> float:
         """Send what is due; returns when something will be next."""
-        if now >= self._report_at:
+        tells_arrivals = bool(self._transport.arrival_extension and self._tracks.up)
+        # Who tells arrivals wakes up often enough: reports go with those that are nearest.
+        if now >= self._report_at - (ARRIVALS_INTERVAL_S / 2 if tells_arrivals else 0):
             self._report_at = now + REPORT_INTERVAL_S
             self._send_reports(now)
         next_at = self._report_at
-        if self._transport.arrival_extension and self._tracks.up:
+        if tells_arrivals:
             if now >= self._arrivals_at - EARLY_S:
                 turns = math.floor((now - self._arrivals_phase + EARLY_S) / ARRIVALS_INTERVAL_S) + 1
                 self._arrivals_at = turns * ARRIVALS_INTERVAL_S + self._arrivals_phase
-                self._send_arrivals(now)
-            next_at = min(next_at, self._arrivals_at)
+                self._arrivals_waited = not self._arrivals_waited and len(self._transport.arrivals) < _FEW_ARRIVALS
+                if not self._arrivals_waited:
+                    self._send_arrivals(now)
+            next_at = self._arrivals_at
         round_trip_s = self.round_trip.smoothed_s
         return min(next_at, *(track.on_timer(now, round_trip_s) for track in self._tracks.up.values()), math.inf)
 

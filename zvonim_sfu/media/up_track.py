@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MAX_LAYERS: Final = 8
 # How soon it is noticed that one of several encodings has stopped.
 CHECK_INTERVAL_S: Final = 0.2
+# Earlier than that by so much is good enough, if there is a wake-up for something else.
+CHECK_SLACK_S: Final = 0.02
 # How loud a packet is, as its publisher says (RFC 6464): the only thing about sounds that the server knows.
 LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 # Levels that wait to be taken: 0.6 s of the shortest packets that browsers send.
@@ -368,7 +370,7 @@ class UpTrack:
         for layer in self.encodings.values():
             next_at = min(next_at, layer.on_timer(now, round_trip_s))
         if len(self.encodings) > 1 or self._watched:
-            if now >= self._check_at:
+            if now >= self._check_at - CHECK_SLACK_S:
                 self._check_at = now + CHECK_INTERVAL_S
                 self._check(now)
             next_at = min(next_at, self._check_at)

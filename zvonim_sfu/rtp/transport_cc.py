@@ -121,12 +121,14 @@ class TransportFeedback:
 class ArrivalLog:
     """When the packets of one transport came, until it is told to their sender."""
 
-    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_noted", "_number", "_repeats")
+    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_noted", "_number", "_repeats", "_unreported")
 
     def __init__(self) -> None:
         self._extender = SequenceExtender()
         # Number and time of what has come since the others were entered.
         self._noted: list[tuple[int, float]] = []
+        # How many were entered since the last feedback.
+        self._unreported = 0
         # By extended number, in the order of arrival: in 250 us.
         self._arrivals: dict[int, int] = {}
         # Whether what was reported is to be reported again: that is not the last of the arrivals.
@@ -136,6 +138,10 @@ class ArrivalLog:
         # Numbers below it are forgotten.
         self._floor: int | None = None
         self._number = 0
+
+    def __len__(self) -> int:
+        """How many packets came since the last feedback."""
+        return self._unreported + len(self._noted)
 
     def received(self, sequence_number: int, now: float) -> None:
         """Note that the packet of this transport-wide number (16 bits) came `now` (seconds, monotonic).
@@ -149,6 +155,7 @@ class ArrivalLog:
 
     def _enter_noted(self) -> None:
         noted, self._noted = self._noted, []
+        self._unreported += len(noted)
         for sequence_number, at in noted:
             self._enter(sequence_number, at)
 
@@ -177,6 +184,7 @@ class ArrivalLog:
             media_ssrc: of any source of the transport.
         """
         self._enter_noted()
+        self._unreported = 0
         first = self._next
         if first is None:
             return []
