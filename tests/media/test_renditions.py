@@ -67,7 +67,7 @@ class Stage:
         self.now = max(self.now, self.time_of(packet))
         self.publisher.send(packet.data, self.now)
 
-    def select(self, selection: Selection, subscriber: int = 0) -> None:
+    def select(self, selection: Selection | None, subscriber: int = 0) -> None:
         self.subscribers[subscriber].down_track.select(selection, self.now)
 
     def check(self, subscriber: int = 0) -> set[int]:
@@ -178,6 +178,44 @@ def test_packets_that_come_late_find_their_place(
     base = min(sent, key=lambda packet: (packet.sequence_number - sent[0].sequence_number + 0x8000) & 0xFFFF)
     numbers = [(packet.sequence_number - base.sequence_number) & 0xFFFF for packet in sent]
     assert sorted(numbers) == list(range(len(numbers)))
+
+
+def frames(name: str, packets: Iterable[RtpPacket]) -> list[tuple[int, int]]:
+    """Of each packet the number that tells a decoder which frame it is, and the number's width in bits; -1 for none."""
+    stream = RecordedStream.load(name)
+    describe = describer("" if stream.encoding == "AV1" else stream.encoding)
+    found = []
+    for packet in packets:
+        if stream.descriptor and (descriptor := packet.extension(stream.descriptor)) is not None:
+            found.append((int.from_bytes(descriptor[1:3]), 16))
+        elif packet.payload:
+            fields = describe(packet.payload, None).fields
+            found.append((fields.picture_id, fields.picture_id_bits) if fields.picture_id_at >= 0 else (-1, 0))
+    return found
+
+
+@pytest.mark.parametrize("name", LAYERED)
+@settings(max_examples=10, deadline=None, derandomize=True)
+@given(changes=st.lists(st.tuples(st.integers(1, 30), st.integers(0, 9)), min_size=2, max_size=20))
+def test_a_frame_has_a_higher_number_than_all_before_whatever_pauses_there_were(
+    name: str, changes: list[tuple[int, int]]
+) -> None:
+    stage = Stage(name)
+    possible = [None, *selections(name)]
+    stage.select(None)
+    at, due = 0, {}
+    for distance, choice in changes:
+        at += distance
+        due[at] = possible[choice % len(possible)]
+    for index, packet in enumerate(stage.packets):
+        if index in due:
+            stage.select(due[index])
+        stage.send(packet)
+    sent = stage.subscribers[0].sent
+    if sent:
+        ordered = sorted(sent, key=lambda packet: packet.sequence_number - sent[0].sequence_number & 0xFFFF)
+        for (before, _), (after, bits) in pairwise(frames(name, ordered)):
+            assert (after - before & (1 << bits) - 1) < len(stage.packets)
 
 
 def picture_ends(packets: Iterable[RtpPacket]) -> list[tuple[bool, bool]]:

@@ -157,7 +157,9 @@ class Outlets:
             rendition = Rendition(restriction, renumbers_pictures=layer.renumbers_pictures)
             outlet = Outlet(restriction, self._new_fan_out(), rendition)
             for sequence, packet in layer.history.packets():
-                rendition.add(packet, sequence, layer.description_of(packet, sequence))
+                placed = rendition.add(packet, sequence, layer.description_of(packet, sequence))
+                if placed is not None:
+                    outlet.last, outlet.fields = packet, placed.fields
             self._renditions[restriction] = outlet
         outlet.is_used = True
         return outlet
