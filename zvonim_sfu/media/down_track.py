@@ -77,7 +77,6 @@ class DownTrack:
         self._unsupported: tuple[UpTrack, CodecKey] | None = None
         "What the listener was told of last, so that it is told once."
         self._target: Layer | None = None
-        "The layer that is to be sent."
         self._span: Span | None = None
         "What is being sent; None while a picture waits for its keyframe."
         self._resending = Resending(sender, batch)
@@ -153,7 +152,6 @@ class DownTrack:
             layer.request_keyframe(now)
 
     # What the up track tells.
-
     def on_layers(self, now: float) -> None:
         """Layers have come, stopped or changed places."""
         self._aim(now, at_once=False)  # this may be within a packet, and that may begin a keyframe
@@ -242,7 +240,6 @@ class DownTrack:
                 self._begin(layer.history.since(sequence) or [(sequence, packet)], layer, now)
 
     # Which layer is sent.
-
     def _aim(self, now: float, *, at_once: bool = True) -> None:
         """Find out which layer is to be sent, and begin with it if that can be now.
 
@@ -358,6 +355,8 @@ class DownTrack:
             captured_at=self.up_track.clock.capture_time(layer.clock, packets[-1][1].timestamp, now),
             now=now,
         )
+        if self.kind == "video":
+            self._resending.forget()  # who decodes a keyframe needs nothing from before it, and a thin link has no room
         self.waiting_since = None
         span.apply(sender)
         layer.outlets.sort()

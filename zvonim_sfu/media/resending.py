@@ -96,7 +96,7 @@ class Resending:
         return next((s for s in self._former if s.layer is layer and s.first <= sequence <= s.last), None)
 
     def forget(self) -> None:
-        """Forget former spans: their source has left, and what is kept of it is not for anybody any more."""
+        """Forget former spans: what is kept of them is of no use any more."""
         self._former.clear()
 
     def send(self, number: int, present: Span | None, budget: RepairBudget, now: float, round_trip_s: float) -> bool:
