@@ -16,6 +16,8 @@ HEIGHT: Final = 180
 """Four or five encoders and a dozen decoders of this size are what two cores hold."""
 FRAMES_PER_SECOND: Final = 12
 SAMPLE_RATE_HZ: Final = 48_000
+GRAIN: Final = 10.0
+"""Standard deviation, of 219 steps between black and white."""
 TONE_AMPLITUDE: Final = 8_000
 """Of 32,767: well above any threshold, and four of them together do not clip."""
 MARK_PIXELS: Final = 24
@@ -71,6 +73,21 @@ def write_noisy_camera(path: Path, width: int, height: int, fps: int) -> None:
             changed = random.random(squares.shape) < 0.25
             squares = np.where(changed, random.integers(16, 235, squares.shape, np.uint8), squares)
             file.write(b"FRAME\n" + np.kron(squares, np.ones((8, 8), np.uint8)).tobytes() + chroma)
+
+
+def write_grainy_camera(path: Path, width: int, height: int, fps: int) -> None:
+    """Write Y4M of grain over a slope: it takes whatever bitrate there is, in any size, and is a picture at any.
+
+    Smaller sizes have less of the grain, so an encoder needs to leave out no frames of them.
+    """
+    random = np.random.default_rng(1)
+    slope = np.linspace(60, 190, width)[None, :] + np.linspace(-20, 20, height)[:, None]
+    chroma = bytes([128]) * (width * height // 2)
+    with path.open("wb") as file:
+        file.write(f"YUV4MPEG2 W{width} H{height} F{fps}:1 Ip A1:1 C420jpeg\n".encode())
+        for _ in range(fps):
+            grain = random.normal(0, GRAIN, (height, width))
+            file.write(b"FRAME\n" + (slope + grain).clip(16, 235).astype(np.uint8).tobytes() + chroma)
 
 
 def write_microphone(path: Path, tone_hz: int) -> None:
