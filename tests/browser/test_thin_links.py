@@ -162,7 +162,7 @@ async def test_pictures_follow_the_link_and_the_sound_does_not_suffer(tmp_path: 
         for rate_bps, one in zip(RATES_BPS, seen, strict=True):
             assert one.bps < rate_bps
         # A step of the ladder is taken in whole, so a link is not filled to the brim.
-        assert most.bps > 0.4 * RATES_BPS[0]
+        assert most.bps > 0.3 * RATES_BPS[0]
         assert less.bps > 0.3 * RATES_BPS[1]
         assert max(one.concealed for one in (free, *seen, again)) < CONCEALED
         assert max(gaps) < MAX_GAP_S
