@@ -14,6 +14,7 @@ from zvonim_sfu.rooms.filling import STRETCH, Menu, cost_of, fill, options_of, w
 from zvonim_sfu.rooms.quality import (
     FIRST_PATIENCE_S,
     MAX_RISES,
+    MOST_PATIENCE_WIDER_S,
     NOTHING,
     SEEN_AGAIN_S,
     Allotment,
@@ -240,6 +241,16 @@ def test_rises_that_fail_are_tried_less_and_less_often() -> None:
     gaps = [after - before for before, after in itertools.pairwise(starts)]
     assert all(after >= before for before, after in itertools.pairwise(gaps[:-1]))
     assert max(gaps) > 400
+
+
+def test_a_link_that_has_become_another_is_believed_sooner() -> None:
+    link = Link([picture()])
+    link.go(700_000, 50)
+    for _ in range(1000):
+        link.go(300_000 if link.history[-1]["v"] > (0, 2) else 1_000_000)
+    assert link.history[-1]["v"] <= (0, 2)
+    link.go(5_000_000, int(MOST_PATIENCE_WIDER_S * 10) + 1)
+    assert link.history[-1]["v"] == (2, 2)
 
 
 def test_a_larger_tile_is_served_at_once_where_the_link_holds_it() -> None:

@@ -38,12 +38,16 @@ STEADY_S: Final = 1.0
 # After the link has lowered a picture: until it may rise.
 FIRST_PATIENCE_S: Final = 3.0
 MOST_PATIENCE_S: Final = 60.0
+# No longer than the second figure on a link that holds so many times what it did when it lowered the picture: it is
+# another link, or whoever it was shared with has left.
+WIDER: Final = 4.0
+MOST_PATIENCE_WIDER_S: Final = 15.0
 # The same for a picture that was paused and can have its lowest rung: seen now and then is better than not at all.
 SEEN_AGAIN_S: Final = 5.0
 # A rise that lasts less has failed, and the next one waits twice as long; one that lasts makes that half as long.
 LASTING_S: Final = 30.0
-# Starts of spells of rises within any 60 s, see above: at 0, 3, 9, 21 and 45 s, and one more from before.
-MAX_RISES: Final = 6
+# Starts of spells of rises within any 60 s, see above: at 0, 3, 9, 21, 36 and 51 s, and one more from before.
+MAX_RISES: Final = 7
 # How much better it has to be that others get what some have, in doublings of one picture's resolution or frame rate.
 WORTHWHILE: Final = 1.0
 
@@ -90,6 +94,8 @@ class Memory(NamedTuple):
     """When the link did that."""
     patience_s: float = FIRST_PATIENCE_S
     """From then on, until it may rise."""
+    lowered_bps: float = 0.0
+    """What the link held for pictures then."""
 
 
 class Choice(NamedTuple):
@@ -168,15 +174,15 @@ def distribute(
     wanted = sum(menu.options[-1].bitrate for menu in menus if menu.options)
     stood = [_standing(picture, menu.options, before) for picture, menu in zip(pictures, menus, strict=True)]
     lows = NOTHING.lows if estimate_bps is None else _note(before.lows, estimate_bps, now)
+    budget = left = math.inf
     if estimate_bps is None:
-        left = math.inf
         levels = [len(menu.options) - 1 for menu in menus]
     else:
         budget = estimate_bps - reserved_bps
         levels = _settle(menus, stood, budget, min(lows[1:]) / MARGIN - reserved_bps, now)
         left = max(0.0, budget - cost_of(menus, levels))
     choices = {
-        picture.mid: _choice(picture, menu.options, level, left, _remember(former, level, now))
+        picture.mid: _choice(picture, menu.options, level, left, _remember(former, level, budget, now))
         for picture, menu, level, former in zip(pictures, menus, levels, stood, strict=True)
     }
     is_limited = any(choice.reason is Reason.LINK for choice in choices.values())
@@ -241,7 +247,7 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
     # What came anew is to be seen at once, which may cost others theirs.
     kept = had if cost_of(menus, had) <= budget else fill(menus, [-1] * len(had), had, budget)
     most = [
-        _most(level, len(menu.options) - 1, memory, now)
+        _most(level, len(menu.options) - 1, memory, steady, now)
         for menu, (_, memory, _), level in zip(menus, stood, kept, strict=True)
     ]
     if most == kept:
@@ -254,25 +260,26 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
     return risen
 
 
-def _most(level: int, highest: int, memory: Memory, now: float) -> int:
+def _most(level: int, highest: int, memory: Memory, steady: float, now: float) -> int:
     """Return to which option a picture may rise now."""
     waited_s = now - memory.lowered_at
-    if waited_s >= memory.patience_s:
+    is_wider = steady >= WIDER * memory.lowered_bps
+    if waited_s >= (min(memory.patience_s, MOST_PATIENCE_WIDER_S) if is_wider else memory.patience_s):
         return highest
     return min(0, highest) if level < 0 and waited_s >= SEEN_AGAIN_S else level
 
 
-def _remember(stood: _Standing, level: int, now: float) -> Memory:
+def _remember(stood: _Standing, level: int, budget: float, now: float) -> Memory:
     """Return what to know of a picture when it rises or is lowered next."""
-    rose_at, lowered_at, patience = memory = stood.memory
+    rose_at, lowered_at, patience, lowered_bps = memory = stood.memory
     if stood.is_new or level == stood.level:
         return memory
     if level > stood.level:
-        return Memory(now, lowered_at, patience)
+        return Memory(now, lowered_at, patience, lowered_bps)
     if rose_at > lowered_at:
         has_failed = now - rose_at < LASTING_S
         patience = min(2 * patience, MOST_PATIENCE_S) if has_failed else max(patience / 2, FIRST_PATIENCE_S)
-    return Memory(rose_at, now, patience)
+    return Memory(rose_at, now, patience, max(budget, 0.0))
 
 
 def _choice(picture: Picture, options: Sequence[Option], level: int, left: float, memory: Memory) -> Choice:
