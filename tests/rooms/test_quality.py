@@ -264,6 +264,16 @@ def test_a_larger_tile_is_served_at_once_where_the_link_holds_it() -> None:
     assert link.go(5_000_000)["v"] == (2, 2)
 
 
+def test_who_is_in_focus_is_not_shown_better_while_that_hides_others() -> None:
+    pictures = [
+        picture("a", of=ladder(20_000, 50_000, 160_000), is_focus=True),
+        picture("b", of=ladder(165_000, layers=1)),
+    ]
+    # The link holds the lowest of both; what it holds for rises is less than that, and enough for the best of one.
+    shown = distribute(pictures, 190_000, NOTHING, 0.0).choices
+    assert [shown[mid].selection for mid in "ab"] == [Selection(0, 0)] * 2
+
+
 def test_who_comes_into_focus_takes_from_others_what_they_have() -> None:
     def people(speaker: int) -> list[Picture]:
         order = sorted(range(3), key=lambda k: k != speaker)

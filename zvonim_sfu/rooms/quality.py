@@ -254,7 +254,9 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
         return kept
     risen = fill(menus, kept, most, steady)
     if risen != most:
-        others = fill(menus, [-1] * len(kept), most, steady)
+        # The margin is for who gets more: to be seen at all it is enough that the link holds it.
+        seen = fill(menus, [-1] * len(kept), [min(0, level) for level in most], budget)
+        others = fill(menus, seen, most, steady)
         if worth_of(menus, others) >= worth_of(menus, risen) + WORTHWHILE:
             return others
     return risen
