@@ -254,9 +254,8 @@ def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, st
         return kept
     risen = fill(menus, kept, most, steady)
     if risen != most:
-        # The margin is for who gets more: to be seen at all it is enough that the link holds it.
-        seen = fill(menus, [-1] * len(kept), [min(0, level) for level in most], budget)
-        others = fill(menus, seen, most, steady)
+        # Who is seen stays so: the link holds that, though perhaps not with the margin that rises leave.
+        others = fill(menus, [min(0, level) for level in kept], most, steady)
         if worth_of(menus, others) >= worth_of(menus, risen) + WORTHWHILE:
             return others
     return risen
