@@ -120,6 +120,7 @@ class Scene:
             source=Source.CAMERA,
             clock=PublisherClock(),
             publisher=nobody,
+            new_intake=kernel.Intake,
             new_fan_out=lambda: kernel.FanOut(node.udp.batch),
         )
         up_track.configure([VP8], {})

@@ -12,6 +12,7 @@ from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import UpTrack
 from zvonim_sfu.net.sending import Batch, Egress, FanOut, Sender
+from zvonim_sfu.rtp.intake import Intake
 from zvonim_sfu.rtp.packet import RtpPacket
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ class Publisher:
             source=source,
             clock=self.clock,
             publisher=self,
+            new_intake=Intake,
             new_fan_out=lambda: FanOut(Wire()),
         )
         self.up_track.configure(codecs or ((OPUS,) if source.kind == "audio" else (VP8,)), extension_ids or {})

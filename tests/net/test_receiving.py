@@ -49,7 +49,7 @@ class Port:
                 if isinstance(arrived, bytes | DropReason)
                 else ("packet", arrived.data, arrived.sequence_number),
             )
-            for ingress, address, arrived in self.receiver
+            for ingress, address, arrived in self.receiver.read(0.0)
         ]
 
 
@@ -65,7 +65,7 @@ def test_media_of_a_known_address_come_decrypted(port: Port) -> None:
     assert port.receiver.learn(port.address, port.ingress) is None
     data = tx.protect(rtp_header(9) + b"payload")
     port.send(data)
-    ((ingress, address, packet),) = port.receiver
+    ((ingress, address, packet),) = port.receiver.read(0.0)
     assert ingress is port.ingress
     assert address is None
     assert not isinstance(packet, bytes | DropReason)
@@ -128,7 +128,7 @@ def test_what_one_datagram_changes_holds_for_the_next(port: Port) -> None:
     for data in (bytes(20), b"\x16" + bytes(20), tx.protect(rtp_header(1)), tx.protect(rtp_header(2))):
         port.send(data)
     got = []
-    for number, (ingress, _, arrived) in enumerate(port.receiver):
+    for number, (ingress, _, arrived) in enumerate(port.receiver.read(0.0)):
         got.append((ingress is not None, arrived if isinstance(arrived, bytes | DropReason) else arrived.data))
         if number == 0:
             port.receiver.learn(port.address, port.ingress)
@@ -155,7 +155,7 @@ def test_addresses_are_learned_and_forgotten(port: Port) -> None:
     assert port.receiver.learn(port.address, other) is port.ingress
     assert len(port.receiver) == 1
     port.send(b"\x16" + bytes(20))
-    assert [ingress for ingress, _, _ in port.receiver] == [other]
+    assert [ingress for ingress, _, _ in port.receiver.read(0.0)] == [other]
     port.receiver.forget(port.address)
     assert len(port.receiver) == 0
     port.send(b"\x16" + bytes(20))
@@ -230,6 +230,6 @@ def test_the_compiled_receiver_makes_packets_of_its_own() -> None:
         tx, port.ingress.session = sessions()
         port.receiver.learn(port.address, port.ingress)
         port.send(tx.protect(rtp_header(1)))
-        ((_, _, packet),) = port.receiver
+        ((_, _, packet),) = port.receiver.read(0.0)
         assert not isinstance(packet, RtpPacket)
         assert isinstance(port.socket, socket.socket)

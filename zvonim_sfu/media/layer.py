@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.outlets import Outlets
     from zvonim_sfu.rtp.codecs import Describe
     from zvonim_sfu.rtp.description import Description
+    from zvonim_sfu.rtp.intake import Intake
     from zvonim_sfu.rtp.packet import RtpPacket
 
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
@@ -108,11 +109,13 @@ class Layer:
     publisher: Publisher
     outlets: Outlets
     "Who gets it."
-    is_video: bool
+    intake: Intake
+    "What is counted of each packet."
     statistics: ReceptionStatistics
     clock: SenderClock
     register: NackRegister | None
     "What is missing; None where the publisher answers no NACK."
+    history: PacketHistory
     spatial: int = 0
     "Its place among the encodings of its track, 0 for the smallest picture."
     sizes: tuple[tuple[int, int], ...] = ()
@@ -121,23 +124,8 @@ class Layer:
     "The highest layers within it that have come."
     codec: ReceivedCodec | None = None
     "What its packets are; None before the first."
-    payload_type: int = -1
-    "Of its last packet; -1 when the up track has to look at the next one."
     is_up: bool = False
     "Whether packets come: false before the first one, and when its publisher has switched it off."
-    last_at: float = -math.inf
-    "When its last packet came."
-    history: PacketHistory = field(default_factory=PacketHistory)
-    highest: int = -1
-    "The highest number that has come."
-    last: RtpPacket | None = None
-    "The packet with it."
-    packets: int = 0
-    "That were forwarded or kept: each once, repairs included."
-    octets: int = 0
-    "Of their payload."
-    frames: int = 0
-    "Of them: packets with the marker, which end a picture."
     rate: BitrateMeter = field(default_factory=BitrateMeter)
     "Of these octets, updated each second."
     frame_rate: float = 0.0
@@ -157,7 +145,6 @@ class Layer:
     "Number of the header extension with the dependency descriptor (AV1); 0 for none."
     _held: Held | None = None
     "What the next packet tells to be the end of its picture, or not."
-    _keyframe_wanted: bool = False
     _next_request_at: float = 0.0
     _wake_at: float = math.inf
     _measured: tuple[int, float] | None = None
@@ -167,19 +154,71 @@ class Layer:
         cls, ssrc: int, rid: str, codec: ReceivedCodec, publisher: Publisher, outlets: Outlets, *, is_video: bool
     ) -> Layer:
         """A layer that begins."""
-        register = NackRegister() if codec.accepts_nack else None
-        rate = codec.clock_rate
-        return cls(ssrc, rid, publisher, outlets, is_video, ReceptionStatistics(rate), SenderClock(rate), register)
+        intake = outlets.intake
+        intake.is_video = is_video
+        statistics = ReceptionStatistics(codec.clock_rate, intake)
+        register = NackRegister(intake) if codec.accepts_nack else None
+        clock, history = SenderClock(codec.clock_rate), PacketHistory(intake)
+        return cls(ssrc, rid, publisher, outlets, intake, statistics, clock, register, history)
+
+    @property
+    def is_video(self) -> bool:
+        """Whether it is of pictures."""
+        return self.intake.is_video
+
+    @property
+    def payload_type(self) -> int:
+        """Of its last packet; -1 when the up track has to look at the next one."""
+        return self.intake.payload_type
+
+    @payload_type.setter
+    def payload_type(self, payload_type: int) -> None:
+        self.intake.payload_type = payload_type
+
+    @property
+    def last_at(self) -> float:
+        """When its last packet came."""
+        return self.intake.last_at
+
+    @last_at.setter
+    def last_at(self, now: float) -> None:
+        self.intake.last_at = now
+
+    @property
+    def highest(self) -> int:
+        """The highest number that has come; -1 before the first."""
+        return self.intake.highest
+
+    @property
+    def last(self) -> RtpPacket | None:
+        """The packet with it."""
+        return self.intake.last
+
+    @property
+    def packets(self) -> int:
+        """How many were forwarded or kept: each once, repairs included."""
+        return self.intake.packets
+
+    @property
+    def octets(self) -> int:
+        """Of their payload."""
+        return self.intake.octets
+
+    @property
+    def frames(self) -> int:
+        """How many of them have the marker, which ends a picture."""
+        return self.intake.frames
 
     def set_codec(self, codec: ReceivedCodec, *, descriptor: int) -> None:
         """Take packets for this from now on; what is kept is of no use to a decoder of another codec."""
         self.codec = codec
-        self.history = PacketHistory()
+        self.history = PacketHistory(self.intake)
         self._held = None
         self._describe = describer(codec.key.name) if self.is_video else None
-        self._descriptor = descriptor
+        self._descriptor = self.intake.descriptor = descriptor
         self.sizes = ()
         self.top = BASE
+        self.intake.is_plain = not self.is_video or codec.key.name == "VP8"
         self.rates = LayerRates()
         self.outlets.forget_renditions()
 
@@ -205,7 +244,8 @@ class Layer:
         """
         self.outlets.close()
         self.payload_type = -1
-        self.history = PacketHistory()
+        self.history = PacketHistory(self.intake)
+        self.intake.last = None
         self._held = None
 
     def forward(self, packet: RtpPacket, sequence: int, now: float, *, is_repair: bool = False) -> bool:
@@ -218,11 +258,12 @@ class Layer:
             if register.next_at is not None and register.next_at < self._wake_at:
                 self._wake_at = register.next_at
                 self.publisher.wake(register.next_at)
-        self.packets += 1
+        intake = self.intake
+        intake.packets += 1
+        intake.octets += len(packet.data) - packet.payload_offset
+        intake.frames += packet.marker
+        intake.last_at = now
         self.repaired += is_repair
-        self.octets += len(packet.data) - packet.payload_offset
-        self.frames += packet.marker
-        self.last_at = now
         description, top = PLAIN, self.top
         if self._describe is not None:
             descriptor = packet.extension(self._descriptor) if self._descriptor else None
@@ -262,17 +303,18 @@ class Layer:
     def _pass_on(self, packet: RtpPacket, sequence: int, description: Description, now: float) -> None:
         self.history.add(sequence, packet, now, description)
         register = self.register
+        intake = self.intake
         if description.keyframe:
-            self._keyframe_wanted = False
+            intake.wants_keyframe = False
             if register is not None and self.history.keyframe is not None:
                 register.keyframe(self.history.keyframe)
-        elif self._keyframe_wanted or (register is not None and register.needs_keyframe):
+        elif intake.wants_keyframe or (register is not None and register.needs_keyframe):
             # Asked again by the packets themselves: a camera that sends nothing is left alone.
             self.request_keyframe(now)
         self.outlets.pass_on(self, packet, sequence, description, now)
-        if sequence > self.highest:
-            self.highest = sequence
-            self.last = packet
+        if sequence > intake.highest:
+            intake.highest = sequence
+            intake.last = packet
         packet.forget_tails()
 
     def _note_layers(self, description: Description, packet: RtpPacket) -> None:
@@ -285,6 +327,7 @@ class Layer:
         )
         if top != self.top:
             self.top = top
+            self.intake.is_plain = False
             self.outlets.sort()  # what was all of it may be a part now
 
     def description_of(self, packet: RtpPacket, sequence: int) -> Description:
@@ -305,14 +348,14 @@ class Layer:
     def request_keyframe(self, now: float) -> None:
         """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
         self.need_keyframe()
-        if self._keyframe_wanted and now >= self._next_request_at and self.codec is not None:
+        if self.intake.wants_keyframe and now >= self._next_request_at and self.codec is not None:
             self._next_request_at = now + KEYFRAME_INTERVAL_S
             self.keyframe_requests += 1
             self.publisher.request_keyframe(self.ssrc, accepts_pli=self.codec.accepts_pli)
 
     def need_keyframe(self) -> None:
         """Ask the publisher for a keyframe when the next packet comes that begins none."""
-        self._keyframe_wanted = self.is_video
+        self.intake.wants_keyframe = self.is_video
 
     def on_timer(self, now: float, round_trip_s: float) -> float:
         """Ask for what is missing; returns when to be called again, infinity for never."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.net.sending import FanOut, Sender
     from zvonim_sfu.rtp.description import Description
+    from zvonim_sfu.rtp.intake import Intake
     from zvonim_sfu.rtp.packet import Fields, RtpPacket
 
 
@@ -74,9 +75,13 @@ class LayerReceiver(Protocol):
 
 
 class Outlets:
-    """The receivers of one layer. Its owner is the layer, which passes each packet on here."""
+    """The receivers of one layer. Its owner is the layer, which passes each packet on here.
 
-    def __init__(self, new_fan_out: Callable[[], FanOut]) -> None:
+    Where nothing is to be asked of anybody, the layer's intake knows the fan-out, and the kernel passes packets on.
+    """
+
+    def __init__(self, intake: Intake, new_fan_out: Callable[[], FanOut]) -> None:
+        self.intake = intake
         self.whole = Outlet(EVERYTHING, new_fan_out())
         self.receivers: tuple[LayerReceiver, ...] = ()
         "Those who get the layer, and those who wait for a keyframe of it."
@@ -95,7 +100,7 @@ class Outlets:
         """Pass packets to this receiver from now on."""
         if receiver not in self.receivers:
             self.receivers = (*self.receivers, receiver)
-            self._unsorted = True
+            self.sort()
 
     def leave(self, receiver: LayerReceiver) -> None:
         """Pass it no more."""
@@ -107,6 +112,7 @@ class Outlets:
     def sort(self) -> None:
         """Find out again, with the next packet, how each receiver is to be sent to: something about one has changed."""
         self._unsorted = True
+        self.intake.fan_out = None
 
     def pause(self) -> None:
         """Pass packets to nobody until `resume`."""
@@ -116,7 +122,7 @@ class Outlets:
     def resume(self) -> None:
         """Pass them on again."""
         self.is_paused = False
-        self._unsorted = True
+        self.sort()
 
     def close(self) -> None:
         """Pass nothing on any more."""
@@ -126,14 +132,14 @@ class Outlets:
 
     def _empty(self) -> None:
         self._unsteady = self._movers = ()
-        self._unsorted = True
+        self.sort()
         for outlet in (self.whole, *self._renditions.values()):
             outlet.fan_out.replace(())
 
     def forget_renditions(self) -> None:
         """Begin anew with another codec."""
         self._renditions = {}
-        self._unsorted = True
+        self.sort()
 
     def has(self, outlet: Outlet) -> bool:
         """Whether packets are passed on to this one."""
@@ -141,10 +147,14 @@ class Outlets:
 
     def drop_unused(self, layer: Layer) -> None:
         """Let go of renditions that nobody has had since the last time."""
+        if not self._renditions:
+            return
         taken = {receiver.outlet_in(layer) for receiver in self.receivers}
         self._renditions = {
             restriction: outlet for restriction, outlet in self._renditions.items() if outlet.is_used or outlet in taken
         }
+        if not self._renditions:
+            self.sort()
         for outlet in self._renditions.values():
             outlet.is_used = outlet in taken
 
@@ -161,6 +171,7 @@ class Outlets:
                 if placed is not None:
                     outlet.last, outlet.fields = packet, placed.fields
             self._renditions[restriction] = outlet
+            self.intake.fan_out = None
         outlet.is_used = True
         return outlet
 
@@ -182,7 +193,7 @@ class Outlets:
                 receiver.forward(packet, layer, sequence, description, now)
         for receiver in self._unsteady:
             if receiver.steady_sender(layer) is not None:
-                self._unsorted = True
+                self.sort()
 
     def _pass_on_parts(
         self, layer: Layer, packet: RtpPacket, sequence: int, description: Description, now: float
@@ -238,6 +249,7 @@ class Outlets:
             outlet.fan_out.replace(senders.get(outlet, ()))
         self._unsteady, self._movers = tuple(unsteady), tuple(movers)
         self._unsorted = False
+        self.intake.fan_out = None if self._renditions or movers or unsteady else self.whole.fan_out
 
 
 def _next(

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.layer import Layer
     from zvonim_sfu.media.simulcast import Announced
     from zvonim_sfu.media.up_track import UpTrack
+    from zvonim_sfu.rtp.intake import Intake
     from zvonim_sfu.rtp.packet import RtpPacket
 
 MID_EXTENSION = "urn:ietf:params:rtp-hdrext:sdes:mid"
@@ -35,6 +36,8 @@ class Router:
 
     def __init__(self) -> None:
         self.streams: dict[int, Stream] = {}
+        self.intakes: dict[int, Intake] = {}
+        "Where the kernel counts packets of these SSRCs, retransmissions left out: always this dictionary."
         self._by_mid: Mapping[str, UpTrack] = {}
         self._announced: dict[int, tuple[UpTrack, Announced]] = {}
         self._mid_extension = 0
@@ -61,6 +64,7 @@ class Router:
             if id(stream.up_track) in live
             and (stream.layer is None or stream.up_track.encodings.get(stream.encoding) is stream.layer)
         }
+        self._tell_kernel()
 
     def bind(self, packet: RtpPacket) -> Stream | None:
         """Find the track of an SSRC that is new: by its mid, by the description, or as the only one it can be.
@@ -88,7 +92,12 @@ class Router:
                 ssrc: s for ssrc, s in self.streams.items() if s.layer is None or s.up_track.layers.get(ssrc) is s.layer
             }
         self.streams[packet.ssrc] = stream
+        self._tell_kernel()
         return stream
+
+    def _tell_kernel(self) -> None:
+        self.intakes.clear()
+        self.intakes.update((ssrc, s.layer.intake) for ssrc, s in self.streams.items() if s.layer is not None)
 
     def _find(self, packet: RtpPacket) -> UpTrack | None:
         mid = self._text(packet, self._mid_extension)

@@ -155,6 +155,7 @@ class Tracks:
             source=source,
             clock=self.clock,
             publisher=self._owner,
+            new_intake=self._node.udp.kernel.Intake,
             new_fan_out=lambda: self._node.udp.kernel.FanOut(self._node.udp.batch),
         )
 

@@ -82,8 +82,6 @@ class Transport:
         )
         self.router = Router()
         self.arrivals = ArrivalLog()
-        self.arrival_extension = 0
-        "Number of the transport-wide sequence number's header extension; 0 where it was not negotiated."
         self.state = TransportState.NEW
         self._node = node
         self._listener = listener
@@ -104,6 +102,8 @@ class Transport:
         "When the listener wants its turn of the timer."
         node.udp.add(self.agent)
         self.ingress = self.agent.ingress
+        self.ingress.intakes = self.router.intakes
+        self.ingress.arrivals = self.arrivals.noted
         node.transports.add(self)
 
     def connect(self, remote: Remote) -> None:
@@ -113,6 +113,15 @@ class Transport:
             self._dtls = Dtls(self.agent, self._node.certificate, remote.dtls_role)
             self._set_state(TransportState.CONNECTING)
             self._task = self._node.spawn(self._run(self._dtls, remote))
+
+    @property
+    def arrival_extension(self) -> int:
+        """Number of the transport-wide sequence number's header extension; 0 where it was not negotiated."""
+        return self.ingress.arrival_extension
+
+    @arrival_extension.setter
+    def arrival_extension(self, number: int) -> None:
+        self.ingress.arrival_extension = number
 
     @property
     def credentials(self) -> tuple[str, str]:
@@ -171,8 +180,8 @@ class Transport:
 
     def on_rtp(self, packet: RtpPacket, now: float) -> None:
         """Pass a packet of the client on to its track (called by the UDP port)."""
-        if self.arrival_extension:
-            number = packet.extension(self.arrival_extension)
+        if self.ingress.arrival_extension:
+            number = packet.extension(self.ingress.arrival_extension)
             if number is not None and len(number) == 2:
                 self.arrivals.received(number[0] << 8 | number[1], now)
         stream = self.router.streams.get(packet.ssrc) or self.router.bind(packet)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.publisher_clock import PublisherClock
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.net.sending import FanOut
+    from zvonim_sfu.rtp.intake import Intake
 
 # A publisher's SSRC changes when it rebuilds an encoder; older ones are forgotten. Three encodings, and some more.
 MAX_LAYERS: Final = 8
@@ -76,6 +77,7 @@ class UpTrack:
         source: Source,
         clock: PublisherClock,
         publisher: TrackPublisher,
+        new_intake: Callable[[], Intake],
         new_fan_out: Callable[[], FanOut],
     ) -> None:
         self.id = track_id
@@ -110,6 +112,7 @@ class UpTrack:
         self._ended = ReceivedCounters()
         "What layers that are forgotten have counted."
         self._publisher = publisher
+        self._new_intake = new_intake
         self._new_fan_out = new_fan_out
         self._is_told = True
         "Whether receivers know of all layers."
@@ -157,6 +160,8 @@ class UpTrack:
             self._is_told = False
         if self.source is Source.MICROPHONE:
             self._level_extension = extension_ids.get(LEVEL_EXTENSION, 0)
+            for layer in self.layers.values():
+                self._have_levels_noted(layer)
         self._by_payload_type = {
             codec.payload_type: ReceivedCodec(
                 key, codec.clock_rate, accepts_pli="nack pli" in codec.feedback, accepts_nack="nack" in codec.feedback
@@ -236,7 +241,9 @@ class UpTrack:
         if codec is None:
             return None
         is_video = self.kind == "video"
-        layer = Layer.of(ssrc, encoding, codec, self._publisher, Outlets(self._new_fan_out), is_video=is_video)
+        outlets = Outlets(self._new_intake(), self._new_fan_out)
+        layer = Layer.of(ssrc, encoding, codec, self._publisher, outlets, is_video=is_video)
+        self._have_levels_noted(layer)
         layer.outlets.is_paused = self.is_paused
         layer.need_keyframe()
         former = self.encodings.get(encoding)
@@ -248,6 +255,11 @@ class UpTrack:
             oldest = next(ssrc for ssrc, other in self.layers.items() if self.encodings[other.rid] is not other)
             self._ended.add_layer(self.layers.pop(oldest))
         return layer
+
+    def _have_levels_noted(self, layer: Layer) -> None:
+        if self._level_extension:
+            layer.intake.levels = self.levels
+        layer.intake.level_extension = self._level_extension
 
     def handle_packet(self, packet: RtpPacket, layer: Layer, now: float) -> None:
         """Forward one packet of the publisher to every receiver of its layer."""

@@ -5,30 +5,16 @@ from zvonim_sfu.rtp.packet import NO_FIELDS as _NO_FIELDS
 from zvonim_sfu.rtp.packet import ExtensionPlan
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
-from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t, uint64_t
+from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from zvonim_sfu.net.sending_compiled cimport AUDIO, VIDEO, Batch, Egress, Entry, write16
+from zvonim_sfu.rtp.packet_compiled cimport Places, RtpPacket
+from zvonim_sfu.rtp.vp8_compiled cimport Fields
 
 cdef object NO_FIELDS = _NO_FIELDS
 
 
 cdef class Sender:
-    cdef readonly Egress egress
-    cdef readonly uint32_t ssrc
-    cdef public object plan
-    cdef public int payload_type
-    cdef int _priority
-    cdef public int64_t sequence_offset
-    cdef public int64_t timestamp_offset
-    cdef public int64_t picture_id_offset
-    cdef public int64_t tl0_offset
-    cdef public int64_t frame_number_offset
-    cdef public int64_t floor
-    cdef public int64_t last_sequence
-    cdef public int64_t last_timestamp
-    cdef public uint64_t packets
-    cdef public uint64_t octets
-
     def __init__(self, Egress egress not None, uint32_t ssrc):
         self.egress = egress
         self.ssrc = ssrc
@@ -47,29 +33,7 @@ cdef class Sender:
         self._priority = priority
 
 
-cdef struct Packet:
-    # What a packet has for all its receivers, and for those of one plan.
-    uint8_t first_byte
-    uint8_t marker
-    uint32_t timestamp
-    int64_t sequence
-    uint64_t octets  # of payload and padding
-    Py_ssize_t number_at
-    Py_ssize_t frame_number_at
-    Py_ssize_t picture_id_at  # in the payload, as the next; -1 for none
-    Py_ssize_t tl0_at
-    bint is_wide
-    bint is_renumbered  # the picture id is another one than the payload has
-    int64_t picture_id
-    int64_t tl0
-
-
 cdef class FanOut:
-    cdef Batch _batch
-    cdef list _senders  # of one plan behind each other
-    cdef list _groups  # (plan, where its senders end)
-    cdef readonly int64_t floor
-
     def __init__(self, Batch batch not None):
         self._batch = batch
         self.replace(())
@@ -86,7 +50,7 @@ cdef class FanOut:
         end = 0
         for plan, group in groups.items():
             end += len(group)
-            self._groups.append((plan, end))
+            self._groups.append((plan, plan.table, end))
         self.floor = floor
 
     def forward(self, packet, int64_t sequence, bint marker, fields):
@@ -99,13 +63,36 @@ cdef class FanOut:
         shared.sequence = sequence
         shared.picture_id_at = shared.tl0_at = -1
         shared.is_renumbered = False
-        for plan, end in self._groups:
+        for plan, _, end in self._groups:
             shared.first_byte, tail, shared.octets, shared.number_at, shared.frame_number_at = packet.tail(plan)
             if fields is not NO_FIELDS:
                 _read_fields(&shared, fields, tail)
             while i < end:
                 self._append(<Sender>self._senders[i], &shared, tail)
                 i += 1
+
+    cdef int forward_whole(self, RtpPacket packet, int64_t sequence, const Fields *fields) except -1:
+        # As `forward`, for a packet of a layer of which nothing is left out, and which has the marker and fields that
+        # it came with.
+        cdef Packet shared
+        cdef Places places
+        cdef Py_ssize_t i = 0, end
+        cdef bytes tail
+        shared.marker = 0x80 if packet.marker else 0
+        shared.timestamp = packet.timestamp
+        shared.sequence = sequence
+        shared.picture_id_at, shared.tl0_at = fields.picture_id_at, fields.tl0_at
+        shared.picture_id, shared.tl0 = fields.picture_id, fields.tl0
+        shared.is_wide = fields.picture_id_bits == 15
+        shared.is_renumbered = False
+        for _, table, end in self._groups:
+            tail = packet.map_tail(<bytes>table, &places)
+            shared.first_byte, shared.octets = places.first_byte, places.octets
+            shared.number_at, shared.frame_number_at = places.number_at, places.frame_number_at
+            while i < end:
+                self._append(<Sender>self._senders[i], &shared, tail)
+                i += 1
+        return 0
 
     cdef int _append(self, Sender sender, Packet *packet, bytes tail) except -1:
         cdef Entry *entry

@@ -10,6 +10,7 @@ import importlib
 from typing import Final, Literal, NamedTuple
 
 from zvonim_sfu.net import receiving, sending
+from zvonim_sfu.rtp import intake
 
 Choice = Literal["auto", "compiled", "python"]
 
@@ -28,6 +29,7 @@ class Kernel(NamedTuple):
     Sender: type[sending.Sender]
     Ingress: type[receiving.Ingress]
     Receiver: type[receiving.Receiver]
+    Intake: type[intake.Intake]
 
 
 PYTHON: Final = Kernel(
@@ -38,6 +40,7 @@ PYTHON: Final = Kernel(
     sending.Sender,
     receiving.Ingress,
     receiving.Receiver,
+    intake.Intake,
 )
 
 
@@ -49,6 +52,7 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         sends = importlib.import_module("zvonim_sfu.net.sending_compiled")
         fans_out = importlib.import_module("zvonim_sfu.net.fan_out_compiled")
         receives = importlib.import_module("zvonim_sfu.net.receiving_compiled")
+        counts = importlib.import_module("zvonim_sfu.rtp.intake_compiled")
     except ImportError as error:
         if choice == "auto":
             return PYTHON
@@ -64,4 +68,5 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         fans_out.Sender,
         receives.Ingress,
         receives.Receiver,
+        counts.Intake,
     )

@@ -13,12 +13,13 @@ from zvonim_sfu.rtp.packet import RtpError, RtpPacket, is_rtcp
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from pylibsrtp import Session
 
     from zvonim_sfu.net.ice import IceAgent
     from zvonim_sfu.net.path import SockAddr
+    from zvonim_sfu.rtp.intake import Intake
 
 # What one wake-up reads: enough to share the cost of a wake-up, few enough that timers keep their time.
 DATAGRAMS_PER_WAKE_UP: Final = 32
@@ -32,7 +33,7 @@ MAX_DATAGRAM_BYTES: Final = 2047
 class Ingress:
     """Where one transport's packets come in: its SRTP session, None until there is one."""
 
-    __slots__ = ("agent", "bytes_received", "packets_received", "session")
+    __slots__ = ("agent", "arrival_extension", "arrivals", "bytes_received", "intakes", "packets_received", "session")
 
     def __init__(self, agent: IceAgent) -> None:
         self.agent = agent
@@ -42,6 +43,19 @@ class Ingress:
         """Authentic RTP packets."""
         self.bytes_received = 0
         """UDP payload bytes of these: with header and SRTP tag."""
+        self.intakes: Mapping[int, Intake] = {}
+        """Where the packets of an SSRC are counted. Their owner keeps them up to date in this dictionary."""
+        self.arrival_extension = 0
+        """Number of the header extension with the transport-wide number; 0 for none."""
+        self.arrivals: list[tuple[int, float]] = []
+        """That number and the time of what has come, for its owner to take: `rtp.transport_cc.ArrivalLog.noted`."""
+
+    def take(self, packet: RtpPacket, now: float) -> bool:  # noqa: ARG002
+        """Deal with a packet that comes in its turn (rtp.intake), if this kernel does; False: it is the listener's.
+
+        This one does so with none, as it would do the same as the listener.
+        """
+        return False
 
 
 Arrival = tuple[Ingress | None, "SockAddr | None", bytes | RtpPacket | DropReason]
@@ -50,7 +64,7 @@ that is STUN, DTLS or SRTCP by its first bytes. The first of the three is None f
 
 
 class Receiver:
-    """Reads a socket, and knows whose addresses are whose. To iterate over it is to read what one wake-up reads."""
+    """Reads a socket, and knows whose addresses are whose."""
 
     __slots__ = ("_known", "_socket")
 
@@ -72,8 +86,11 @@ class Receiver:
         """Take what comes from this address for a stranger's."""
         del self._known[address]
 
-    def __iter__(self) -> Iterator[Arrival]:
-        """Read datagrams, each after the caller has dealt with the one before, until none waits or 32 were read."""
+    def read(self, now: float) -> Iterator[Arrival]:  # noqa: ARG002
+        """Read datagrams, each after the caller has dealt with the one before, until none waits or 32 were read.
+
+        What an ingress takes is not among them; it is told that it came `now` (s, monotonic).
+        """
         for _ in range(DATAGRAMS_PER_WAKE_UP):
             try:
                 data, address = self._socket.recvfrom(MAX_DATAGRAM_BYTES + 1)

@@ -2,7 +2,8 @@
 """The packet kernel, compiled, on the way in: the same as its twin, receiving.py, which documents it.
 
 All that one wake-up reads is read by one system call (recvmmsg); each datagram is then looked at when the caller asks for
-it, so that what the one before has changed (an address, a session) is known.
+it, so that what the one before has changed (an address, a session) is known. RTP packets that come in their turn are
+dealt with here (rtp.intake): most of what a packet costs is else to find in memory what Python has to look at.
 """
 
 from zvonim_sfu.net import srtp
@@ -10,11 +11,12 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP as _DATAGRAMS_PER_WAKE_UP
 from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES as _MAX_DATAGRAM_BYTES
 from zvonim_sfu.net.receiving import MIN_DATAGRAM_BYTES as _MIN_DATAGRAM_BYTES
+from zvonim_sfu.rtp import history, transport_cc
 from zvonim_sfu.rtp.packet import RtpError
 
-from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.errno cimport EAGAIN, errno
-from libc.stdint cimport uint8_t, uint64_t, uintptr_t
+from libc.stdint cimport int32_t, int64_t, uint8_t, uint32_t, uint64_t, uintptr_t
 from libc.string cimport memset
 
 from zvonim_sfu.net.system cimport (
@@ -29,7 +31,10 @@ from zvonim_sfu.net.system cimport (
     sockaddr_in6,
     unpack_address,
 )
-from zvonim_sfu.rtp.packet_compiled cimport parse
+from zvonim_sfu.net.fan_out_compiled cimport FanOut
+from zvonim_sfu.rtp.intake_compiled cimport Intake
+from zvonim_sfu.rtp.packet_compiled cimport RtpPacket, parse
+from zvonim_sfu.rtp.vp8_compiled cimport Fields, read_fields
 
 cdef enum:
     DATAGRAMS = 32
@@ -37,9 +42,14 @@ cdef enum:
     MAX_BYTES = 2047
     SLOT_BYTES = MAX_BYTES + 1
     MAX_PROTECTED_BYTES = 1500
+    HISTORY_MASK = 1023
+    HISTORY_BYTES = 1048576
+    MAX_NOTED = 256
 
 assert (DATAGRAMS, MIN_BYTES, MAX_BYTES) == (_DATAGRAMS_PER_WAKE_UP, _MIN_DATAGRAM_BYTES, _MAX_DATAGRAM_BYTES)
 assert MAX_PROTECTED_BYTES == srtp.MAX_PROTECTED_BYTES
+assert (HISTORY_MASK + 1, HISTORY_BYTES) == (history.MAX_PACKETS, history.MAX_BYTES)
+assert MAX_NOTED == transport_cc.MAX_NOTED
 
 cdef process_t srtp_unprotect = <process_t><uintptr_t>srtp.UNPROTECT_ADDRESS
 
@@ -59,9 +69,14 @@ cdef class Ingress:
     cdef void *_srtp
     cdef readonly uint64_t packets_received
     cdef readonly uint64_t bytes_received
+    cdef public dict intakes
+    cdef public int arrival_extension
+    cdef public list arrivals
 
     def __init__(self, agent):
         self.agent = agent
+        self.intakes = {}
+        self.arrivals = []
 
     @property
     def session(self):
@@ -86,12 +101,89 @@ cdef class Ingress:
         except RtpError:
             return RTP_MALFORMED
 
+    def take(self, RtpPacket packet not None, double now):
+        return self._take(packet, now)
+
+    cdef bint _take(self, RtpPacket packet, double now) except -1:
+        # What UpTrack.handle_packet and Layer.forward do with a packet that needs no decision. Whatever is not as it
+        # nearly always is makes it theirs, and nothing was counted then.
+        cdef Intake intake = self.intakes.get(packet.ssrc)
+        cdef Fields fields
+        cdef int64_t sequence, transit, change
+        cdef Py_ssize_t size = PyBytes_GET_SIZE(packet.data), kept_bytes
+        cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
+        cdef int arrival = -1, level
+        if intake is None or intake.fan_out is None or not intake.is_plain:
+            return False
+        if packet.payload_type != intake.payload_type or packet.sequence_number != (intake.counted + 1) & 0xFFFF:
+            return False
+        sequence = intake.counted + 1 + intake.shift
+        if sequence != intake.kept + 1 or sequence != intake.highest + 1:
+            return False
+        if intake.keeps_register and (sequence != intake.expected or intake.needs_keyframe):
+            return False
+        if intake.wants_keyframe or sequence < (<FanOut>intake.fan_out).floor:
+            return False
+        if not intake.is_video:
+            fields.picture_id_at = fields.tl0_at = -1
+            fields.picture_id_bits = 7
+            fields.picture_id = fields.tl0 = 0
+        elif intake.descriptor and packet.element(intake.descriptor) >= 0:
+            return False
+        elif not read_fields(data + packet.payload_offset, packet._payload_end - packet.payload_offset, &fields):
+            return False
+        former = intake.cells[sequence & HISTORY_MASK]
+        kept_bytes = intake.kept_bytes + size
+        if former is not None:
+            kept_bytes -= len((<tuple>former)[1].data)
+        if kept_bytes > HISTORY_BYTES:
+            return False
+        if self.arrival_extension:
+            arrival = packet.element(self.arrival_extension)
+            if arrival >= 0 and len(self.arrivals) + 1 >= MAX_NOTED:
+                return False
+
+        # rtp.transport_cc
+        if arrival >= 0 and packet._elements[arrival].end - packet._elements[arrival].start == 2:
+            at = data + packet._elements[arrival].start
+            self.arrivals.append((at[0] << 8 | at[1], now))
+        # rtp.reception
+        intake.counted += 1
+        intake.received += 1
+        transit = <int64_t>(now * intake.clock_rate) - packet.timestamp
+        if intake.has_transit:
+            change = <int32_t><uint32_t>(transit - intake.transit)
+            intake.jitter += (<double>(change if change >= 0 else -change) - intake.jitter) / 16
+        intake.transit = transit
+        intake.has_transit = True
+        # rtp.nack
+        intake.expected = sequence + 1
+        # media.layer
+        if intake.level_extension:
+            level = packet.element(intake.level_extension)
+            if level >= 0 and packet._elements[level].end > packet._elements[level].start:
+                intake.levels.append(data[packet._elements[level].start] & 0x7F)
+        intake.packets += 1
+        intake.octets += size - packet.payload_offset
+        intake.frames += packet.marker
+        intake.last_at = now
+        intake.highest = sequence
+        intake.last = packet
+        # rtp.history
+        intake.cells[sequence & HISTORY_MASK] = (sequence, packet, now, None)
+        intake.kept = sequence
+        intake.kept_bytes = kept_bytes
+        # media.outlets
+        (<FanOut>intake.fan_out).forward_whole(packet, sequence, &fields)
+        return True
+
 
 cdef class Receiver:
     cdef object _socket
     cdef dict _known  # by the address as the system writes it
     cdef int _count
     cdef int _next
+    cdef double _now
     cdef mmsghdr[DATAGRAMS] _messages
     cdef iovec[DATAGRAMS] _vectors
     cdef sockaddr_in6[DATAGRAMS] _addresses
@@ -121,6 +213,9 @@ cdef class Receiver:
         del self._known[self._key(address)]
 
     def __iter__(self):
+        return self
+
+    def read(self, double now):
         cdef msghdr *message
         cdef int i
         cdef int fd = self._socket.fileno()
@@ -136,6 +231,7 @@ cdef class Receiver:
             message.msg_controllen = 0
             message.msg_flags = 0
         self._next = 0
+        self._now = now
         self._count = recvmmsg(fd, self._messages, DATAGRAMS, MSG_DONTWAIT, NULL)
         if self._count < 0:
             self._count = 0
@@ -144,14 +240,18 @@ cdef class Receiver:
         return self
 
     def __next__(self):
-        cdef int i = self._next
-        cdef int size
-        cdef uint8_t *data
-        if i >= self._count:
-            raise StopIteration
-        self._next += 1
-        data = &self._arena[i][0]
-        size = <int>self._messages[i].msg_len
+        cdef Ingress ingress
+        while self._next < self._count:
+            arrived = self._sort(self._next)
+            self._next += 1
+            ingress, _, what = <tuple>arrived
+            if ingress is None or type(what) is not RtpPacket or not ingress._take(<RtpPacket>what, self._now):
+                return arrived
+        raise StopIteration
+
+    cdef tuple _sort(self, int i):
+        cdef int size = <int>self._messages[i].msg_len
+        cdef uint8_t *data = &self._arena[i][0]
         if size < MIN_BYTES:
             return None, None, TOO_SHORT
         if size > MAX_BYTES or self._messages[i].msg_hdr.msg_flags & MSG_TRUNC:

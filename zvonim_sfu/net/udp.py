@@ -123,7 +123,7 @@ class UdpPort:
 
     def _on_readable(self, sock: socket.socket, receiver: Receiver) -> None:
         now = time.monotonic()
-        for ingress, address, arrived in receiver:
+        for ingress, address, arrived in receiver.read(now):
             try:
                 if not isinstance(arrived, (bytes, DropReason)):
                     assert ingress is not None  # who else could have sent what was decrypted?

@@ -6,6 +6,8 @@ import math
 from operator import itemgetter
 from typing import TYPE_CHECKING, Final
 
+from zvonim_sfu.rtp.intake import NO_NUMBER, Cell, Intake
+
 if TYPE_CHECKING:
     from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
@@ -31,36 +33,49 @@ class PacketHistory:
     """A ring of packets by their extended number, which knows where the newest keyframe begins.
 
     Its owner adds every packet once, calls `expire` about once a second, and drops the history with the layer.
+
+    Args:
+        intake: where it keeps them, instead of what was kept there; None: on its own.
     """
 
     __slots__ = (
         "_cells",
-        "_highest",
+        "_intake",
         "_keyframe_timestamp",
         "_keyframe_whole",
         "_lowest",
         "_oldest",
         "keyframe",
-        "size",
     )
 
-    size: int
-    """Bytes of the packets that are kept."""
     keyframe: int | None
     """The number with which the newest keyframe begins, as far as it has come; None before the first."""
 
-    def __init__(self) -> None:
-        self.size = 0
+    def __init__(self, intake: Intake | None = None) -> None:
+        self._intake = intake or Intake()
+        self._intake.kept = NO_NUMBER
+        self._intake.kept_bytes = 0
         self.keyframe = None
         self._keyframe_timestamp = 0
         # Whether the packet before the keyframe's first is known to be of another frame.
         self._keyframe_whole = False
-        self._cells: list[tuple[int, RtpPacket, float, Description] | None] = [None] * MAX_PACKETS
-        self._highest: int | None = None
+        # A description of None is not kept: the packet tells it again.
+        self._cells: list[Cell | None] = [None] * MAX_PACKETS
+        self._intake.cells = self._cells
         # No number below it is kept any more.
         self._oldest = 0
         # No number below it has ever come.
         self._lowest = 0
+
+    @property
+    def size(self) -> int:
+        """Bytes of the packets that are kept."""
+        return self._intake.kept_bytes
+
+    @property
+    def _highest(self) -> int | None:
+        kept = self._intake.kept
+        return None if kept == NO_NUMBER else kept
 
     def add(self, sequence: int, packet: RtpPacket, now: float, description: Description) -> None:
         """Keep a packet, which may be late; one that is too old, or there already, is left out.
@@ -71,25 +86,26 @@ class PacketHistory:
             now: seconds, monotonic.
             description: of this packet. Several packets of one keyframe may say that it begins with them.
         """
-        highest = self._highest
-        if highest is None:
+        intake = self._intake
+        highest = intake.kept
+        if highest == NO_NUMBER:
             highest = sequence - 1
             self._oldest = sequence - MAX_OVERTAKEN
             self._lowest = sequence
         cells = self._cells
         cell = sequence & _MASK
-        size = self.size + len(packet.data)
+        size = intake.kept_bytes + len(packet.data)
         former = cells[cell]
         if former is not None:
             if former[0] >= sequence:
                 return
             size -= len(former[1].data)
         if sequence > highest:
-            self._highest = sequence
+            intake.kept = sequence
         elif sequence < self._oldest:
             return
         cells[cell] = (sequence, packet, now, description)
-        self.size = size
+        intake.kept_bytes = size
         if size > MAX_BYTES:
             self._drop(MAX_BYTES - MAX_BYTES // 8, -math.inf)  # in one go: the call costs more than a packet
         if description.keyframe:
@@ -107,7 +123,7 @@ class PacketHistory:
         return entry[1]
 
     def description(self, sequence: int) -> Description | None:
-        """Return how the packet of this number was described; None if it is not kept."""
+        """Return how the packet of this number was described; None if that, or the packet, is not kept."""
         entry = self._cells[sequence & _MASK]
         return entry[3] if entry is not None and entry[0] == sequence else None
 
@@ -190,7 +206,7 @@ class PacketHistory:
             if entry is not None:
                 if self.size <= size and entry[2] >= before:
                     break
-                self.size -= len(entry[1].data)
+                self._intake.kept_bytes -= len(entry[1].data)
                 cells[sequence & _MASK] = None
             sequence += 1
         self._oldest = sequence

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+from zvonim_sfu.rtp.intake import NO_NUMBER, Intake
+
 # Networks that reorder do so by some milliseconds. Asking too early costs a packet twice, too late costs delay; the
 # tolerance grows with the reordering that is seen, and shrinks again by 1/32 with each loss.
 MIN_TOLERANCE_S: Final = 0.01
@@ -45,17 +47,19 @@ class NackRegister:
 
     The caller passes each number to `received`, calls `requests` when `next_at` is reached and sends a NACK
     (RFC 4585, section 6.2.1) for what it returns. Numbers are extended: they do not wrap around.
+
+    Args:
+        intake: where it notes what comes next; None: on its own.
     """
 
     __slots__ = (
-        "_expected",
         "_first",
+        "_intake",
         "_keyframe",
         "_last_given_up",
         "_missing",
         "_round_trip_s",
         "given_up",
-        "needs_keyframe",
         "next_at",
         "tolerance_s",
     )
@@ -64,22 +68,25 @@ class NackRegister:
     """When `requests` has something to do; None: not before another packet is missed."""
     given_up: int
     """How many packets were missed for good, those before a keyframe left out."""
-    needs_keyframe: bool
-    """Whether something was given up since the last keyframe: the picture cannot be repaired in another way."""
     tolerance_s: float
     """How long a packet may be late before it is asked for."""
 
-    def __init__(self) -> None:
+    def __init__(self, intake: Intake | None = None) -> None:
+        self._intake = intake or Intake()
+        self._intake.keeps_register = True
         self.next_at = None
         self.given_up = 0
-        self.needs_keyframe = False
         self.tolerance_s = MIN_TOLERANCE_S
-        self._expected: int | None = None
         self._first = 0
         self._missing: dict[int, _Missing] = {}
         self._keyframe: int | None = None
         self._last_given_up = 0
         self._round_trip_s = 0.0
+
+    @property
+    def needs_keyframe(self) -> bool:
+        """Whether something was given up since the last keyframe: the picture cannot be repaired in another way."""
+        return self._intake.needs_keyframe
 
     @property
     def missing(self) -> int:
@@ -92,19 +99,20 @@ class NackRegister:
         Returns:
             False for a packet that is to be dropped: it came before, or is too old to tell.
         """
-        if sequence == self._expected:
-            self._expected = sequence + 1
+        if sequence == self._intake.expected:
+            self._intake.expected = sequence + 1
             return True
         return self._received_out_of_order(sequence, now)
 
     def _received_out_of_order(self, sequence: int, now: float) -> bool:
-        if self._expected is None:
+        expected = self._intake.expected
+        if expected == NO_NUMBER:
             self._first = sequence
-            self._expected = sequence + 1
+            self._intake.expected = sequence + 1
             return True
-        if sequence > self._expected:
-            self._miss(self._expected, sequence, now)
-            self._expected = sequence + 1
+        if sequence > expected:
+            self._miss(expected, sequence, now)
+            self._intake.expected = sequence + 1
             return True
         entry = self._missing.pop(sequence, None)
         if entry is not None:
@@ -167,7 +175,7 @@ class NackRegister:
         hold the parameter sets of an H264 keyframe, whose first packet is then not known to be one.
         """
         if self._last_given_up < sequence:
-            self.needs_keyframe = False
+            self._intake.needs_keyframe = False
         while sequence - 1 in self._missing:
             sequence -= 1
         if self._keyframe is None or sequence > self._keyframe:
@@ -196,7 +204,7 @@ class NackRegister:
     def _give_up(self, last: int, count: int) -> None:
         self.given_up += count
         self._last_given_up = last
-        self.needs_keyframe = True
+        self._intake.needs_keyframe = True
 
     def _observe(self, entry: _Missing, now: float) -> None:
         """Learn from a packet that was late: one that nobody asked for, or that came too soon to be the answer."""

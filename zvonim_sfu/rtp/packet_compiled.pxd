@@ -7,6 +7,14 @@ cdef struct Element:
     int end
 
 
+cdef struct Places:
+    # As a Tail, without its data.
+    uint8_t first_byte
+    Py_ssize_t octets
+    Py_ssize_t number_at
+    Py_ssize_t frame_number_at
+
+
 cdef class RtpPacket:
     cdef readonly bytes data
     cdef readonly bint marker
@@ -25,7 +33,8 @@ cdef class RtpPacket:
     cdef const char *_read_elements(self, const uint8_t *, uint16_t, Py_ssize_t, Py_ssize_t) noexcept
     cdef void _add_element(self, int, uint8_t, Py_ssize_t, Py_ssize_t) noexcept
     cpdef forget_tails(self)
-    cdef _make_tail(self, bytes)
+    cdef bytes map_tail(self, bytes, Places *)
+    cdef int element(self, int) noexcept
     cdef bint _is_descriptor(self, int, const uint8_t *) noexcept
     cdef int _map_block(self, const uint8_t *, const uint8_t *, uint8_t *, int *, int *) noexcept
 

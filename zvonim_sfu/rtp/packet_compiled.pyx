@@ -139,12 +139,17 @@ cdef class RtpPacket:
     def payload(self):
         return self.data[self.payload_offset : self._payload_end]
 
-    def extension(self, int number, /):
+    cdef int element(self, int number) noexcept:
+        # Returns which element is the (first) one of this number, -1 for none.
         cdef int i
         for i in range(self._count):
             if self._elements[i].number == number:
-                return self.data[self._elements[i].start : self._elements[i].end]
-        return None
+                return i
+        return -1
+
+    def extension(self, int number, /):
+        cdef int i = self.element(number)
+        return None if i < 0 else self.data[self._elements[i].start : self._elements[i].end]
 
     def extensions(self):
         cdef int i
@@ -154,18 +159,22 @@ cdef class RtpPacket:
         ]
 
     def tail(self, plan):
-        cdef bytes table = plan.table
+        cdef bytes table = plan.table, data
+        cdef Places places
         if self._tails is None:
             self._tails = {}
         found = self._tails.get(table)
         if found is None:
-            found = self._tails[table] = self._make_tail(table)
+            data = self.map_tail(table, &places)
+            found = self._tails[table] = Tail(
+                places.first_byte, data, places.octets, places.number_at, places.frame_number_at
+            )
         return found
 
     cpdef forget_tails(self):
         self._tails = None
 
-    cdef _make_tail(self, bytes table):
+    cdef bytes map_tail(self, bytes table, Places *places):
         cdef const uint8_t *numbers = <const uint8_t *>PyBytes_AS_STRING(table)
         cdef uint8_t *data = <uint8_t *>PyBytes_AS_STRING(self.data)
         cdef uint8_t block[MAX_MAPPED_BYTES]
@@ -192,20 +201,22 @@ cdef class RtpPacket:
                 if self._is_descriptor(i, numbers):
                     frame_number_at = self._elements[i].start + 1 - FIXED_HEADER_BYTES
                     break
-            return Tail(data[0], self.data[FIXED_HEADER_BYTES:], octets, -1, frame_number_at)
+            places.first_byte = data[0]
+            places.octets = octets
+            places.number_at = -1
+            places.frame_number_at = frame_number_at
+            return self.data[FIXED_HEADER_BYTES:]
         size = self._map_block(data, numbers, block, &number_at, &frame_number_at)
         tail = PyBytes_FromStringAndSize(NULL, csrcs + size + octets)
         at = PyBytes_AS_STRING(tail)
         memcpy(at, data + FIXED_HEADER_BYTES, csrcs)
         memcpy(at + csrcs, block, size)
         memcpy(at + csrcs + size, data + payload, octets)
-        return Tail(
-            data[0] | EXTENSION_BIT if size else data[0] & ~EXTENSION_BIT,
-            tail,
-            octets,
-            -1 if number_at < 0 else csrcs + number_at,
-            -1 if frame_number_at < 0 else csrcs + frame_number_at,
-        )
+        places.first_byte = data[0] | EXTENSION_BIT if size else data[0] & ~EXTENSION_BIT
+        places.octets = octets
+        places.number_at = -1 if number_at < 0 else csrcs + number_at
+        places.frame_number_at = -1 if frame_number_at < 0 else csrcs + frame_number_at
+        return tail
 
     cdef inline bint _is_descriptor(self, int i, const uint8_t *numbers) noexcept:
         cdef Element *element = &self._elements[i]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from zvonim_sfu.rtp.intake import NO_NUMBER, Intake
 from zvonim_sfu.rtp.rtcp import ReportBlock
-from zvonim_sfu.rtp.sequence import SequenceExtender, seq_delta
+from zvonim_sfu.rtp.sequence import seq_delta
 
 # A.1: a gap of more than these, forward or back, is a sender that started anew, if a second packet confirms it.
 MAX_DROPOUT: Final = 3000
@@ -22,48 +23,48 @@ class ReceptionStatistics:
 
     Args:
         clock_rate: of the RTP timestamps, in Hz.
+        intake: where it counts; None: on its own.
     """
 
     __slots__ = (
         "_base",
-        "_clock_rate",
         "_expected_prior",
-        "_extender",
-        "_jitter",
+        "_intake",
         "_lost_before",
         "_lsr",
         "_lsr_at",
         "_received_prior",
         "_restart_at",
-        "_shift",
-        "_transit",
         "loss",
-        "received",
     )
 
-    received: int
-    """Packets since the source started (anew), duplicates included."""
     loss: float
     """Part of the packets that did not come in the interval of the latest report, 0 to 1."""
 
-    def __init__(self, clock_rate: int) -> None:
-        self._clock_rate = clock_rate
+    def __init__(self, clock_rate: int, intake: Intake | None = None) -> None:
+        self._intake = intake or Intake()
+        self._intake.clock_rate = clock_rate
         self._lsr = 0
         self._lsr_at = 0.0
-        self._shift = 0
         self._lost_before = 0
         self.loss = 0.0
         self._start()
 
     def _start(self) -> None:
-        self.received = 0
-        self._extender = SequenceExtender()
+        intake = self._intake
+        intake.received = 0
+        intake.counted = NO_NUMBER
+        intake.has_transit = False
+        intake.jitter = 0.0
         self._base = 0
         self._restart_at: int | None = None
         self._expected_prior = 0
         self._received_prior = 0
-        self._transit: int | None = None
-        self._jitter = 0.0
+
+    @property
+    def received(self) -> int:
+        """Packets since the source started (anew), duplicates included."""
+        return self._intake.received
 
     def add(self, sequence_number: int, timestamp: int, now: float) -> int | None:
         """Count a packet that came `now` (seconds, monotonic).
@@ -72,45 +73,49 @@ class ReceptionStatistics:
             Its sequence number without wrap-around, which goes on by one when the source starts anew; None for a
             number far off that no second packet has confirmed, which is not counted.
         """
-        extender = self._extender
-        highest = extender.highest
-        if highest is not None and (sequence_number - highest) & 0xFFFF == 1:
-            extender.highest = extended = highest + 1  # the next one, as nearly always
+        intake = self._intake
+        highest = intake.counted
+        if (sequence_number - highest) & 0xFFFF == 1 and highest != NO_NUMBER:
+            intake.counted = extended = highest + 1  # the next one, as nearly always
+        elif highest == NO_NUMBER:
+            self._base = intake.counted = extended = sequence_number
         else:
-            if highest is None:
-                self._base = sequence_number
-            elif not -MAX_MISORDER < seq_delta(sequence_number, highest) < MAX_DROPOUT:
-                if sequence_number != self._restart_at:
-                    self._restart_at = sequence_number + 1 & 0xFFFF
-                    return None
-                self._shift += highest + 1 - sequence_number
+            ahead = seq_delta(sequence_number, highest & 0xFFFF)
+            if -MAX_MISORDER < ahead < MAX_DROPOUT:
+                extended = highest + ahead
+                intake.counted = max(highest, extended)
+            elif sequence_number != self._restart_at:
+                self._restart_at = sequence_number + 1 & 0xFFFF
+                return None
+            else:
+                intake.shift += highest + 1 - sequence_number
                 self._lost_before = self.lost
                 self._start()
-                self._base = sequence_number
-            extended = self._extender.extend(sequence_number)
-        self.received += 1
+                self._base = intake.counted = extended = sequence_number
+        intake.received += 1
         # A.8: the transit time's origin means nothing, its changes do.
-        transit = int(now * self._clock_rate) - timestamp
-        if self._transit is not None:
-            change = (transit - self._transit + 0x80000000 & 0xFFFFFFFF) - 0x80000000  # ts_delta, without its call
-            self._jitter += (abs(change) - self._jitter) / 16
-        self._transit = transit
-        return extended + self._shift
+        transit = int(now * intake.clock_rate) - timestamp
+        if intake.has_transit:
+            change = (transit - intake.transit + 0x80000000 & 0xFFFFFFFF) - 0x80000000  # ts_delta, without its call
+            intake.jitter += (abs(change) - intake.jitter) / 16
+        intake.transit = transit
+        intake.has_transit = True
+        return extended + intake.shift
 
     def locate(self, sequence_number: int) -> int | None:
         """Return the number without wrap-around of a packet that is not counted: one that was sent again.
 
         None before the first packet, and for one so far ahead that it cannot have been sent yet.
         """
-        highest = self._extender.highest
-        if highest is None:
+        highest = self._intake.counted
+        if highest == NO_NUMBER:
             return None
         ahead = seq_delta(sequence_number, highest & 0xFFFF)
-        return highest + ahead + self._shift if ahead < MAX_AHEAD else None
+        return highest + ahead + self._intake.shift if ahead < MAX_AHEAD else None
 
     def wire_number(self, sequence: int) -> int:
         """Return what a number without wrap-around was in its packet, 16 bits."""
-        return sequence - self._shift & 0xFFFF
+        return sequence - self._intake.shift & 0xFFFF
 
     def sender_report(self, ntp_middle32: int, now: float) -> None:
         """Remember that a sender report of this NTP time came `now`."""
@@ -128,13 +133,13 @@ class ReceptionStatistics:
     @property
     def jitter_s(self) -> float:
         """Interarrival jitter (A.8) in seconds."""
-        return self._jitter / self._clock_rate
+        return self._intake.jitter / self._intake.clock_rate
 
     @property
     def expected(self) -> int:
         """How many packets the source has sent, as its numbers tell."""
-        highest = self._extender.highest
-        return 0 if highest is None else highest - self._base + 1
+        highest = self._intake.counted
+        return 0 if highest == NO_NUMBER else highest - self._base + 1
 
     def report(self, ssrc: int, now: float) -> ReportBlock:
         """Return the report block on this source, and begin the next interval (A.3).
@@ -155,8 +160,8 @@ class ReceptionStatistics:
             ssrc=ssrc,
             fraction_lost=min(255, int(self.loss * 256)),
             packets_lost=max(-0x800000, min(0x7FFFFF, lost)),
-            highest_sequence=(self._extender.highest or 0) & 0xFFFFFFFF,
-            jitter=int(self._jitter),
+            highest_sequence=self._intake.counted & 0xFFFFFFFF,  # NO_NUMBER becomes 0
+            jitter=int(self._intake.jitter),
             lsr=self._lsr,
             dlsr=max(0, min(0xFFFFFFFF, dlsr)),
         )

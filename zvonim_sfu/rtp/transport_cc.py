@@ -30,7 +30,7 @@ WINDOW_S: Final = 0.5
 # Between two feedbacks, for which 100 ms are usual: 400 Mbit/s. Whoever exceeds it loses reports, not packets.
 MAX_ARRIVALS: Final = 4096
 # Arrivals that are noted before they are looked at: one after the other they cost a third of what each alone does.
-_MAX_NOTED: Final = 256
+MAX_NOTED: Final = 256
 
 _FIXED: Final = Struct("!IIHHI")
 _CHUNK: Final = Struct("!H")
@@ -121,12 +121,13 @@ class TransportFeedback:
 class ArrivalLog:
     """When the packets of one transport came, until it is told to their sender."""
 
-    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_noted", "_number", "_repeats", "_unreported")
+    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_number", "_repeats", "_unreported", "noted")
 
     def __init__(self) -> None:
         self._extender = SequenceExtender()
-        # Number and time of what has come since the others were entered.
-        self._noted: list[tuple[int, float]] = []
+        self.noted: list[tuple[int, float]] = []
+        """Number and time of what has come since the others were entered: always this list, into which the packet
+        kernel writes, MAX_NOTED at most."""
         # How many were entered since the last feedback.
         self._unreported = 0
         # By extended number, in the order of arrival: in 250 us.
@@ -141,20 +142,21 @@ class ArrivalLog:
 
     def __len__(self) -> int:
         """How many packets came since the last feedback."""
-        return self._unreported + len(self._noted)
+        return self._unreported + len(self.noted)
 
     def received(self, sequence_number: int, now: float) -> None:
         """Note that the packet of this transport-wide number (16 bits) came `now` (seconds, monotonic).
 
         A duplicate, and what is later than the window for reordering, is left out.
         """
-        noted = self._noted
+        noted = self.noted
         noted.append((sequence_number, now))
-        if len(noted) == _MAX_NOTED:
+        if len(noted) >= MAX_NOTED:
             self._enter_noted()
 
     def _enter_noted(self) -> None:
-        noted, self._noted = self._noted, []
+        noted = self.noted.copy()
+        self.noted.clear()
         self._unreported += len(noted)
         for sequence_number, at in noted:
             self._enter(sequence_number, at)

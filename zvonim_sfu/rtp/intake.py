@@ -1,0 +1,98 @@
+"""What is counted of each packet of one layer, in one place: the packet kernel counts here too.
+
+A packet that comes in its turn, of a layer about which nothing is unusual, needs no decision. The compiled kernel does
+with it what `media.layer` would do, on these values, and nobody else hears of it (net.receiving); every other packet
+goes the long way. So each value has one owner, which says what it means: `rtp.reception`, `rtp.nack`, `rtp.history`,
+`media.layer` and `media.outlets`. This is the twin of intake_compiled.pyx.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections import deque
+
+    from zvonim_sfu.rtp.description import Description
+    from zvonim_sfu.rtp.packet import RtpPacket
+
+Cell = tuple[int, "RtpPacket", float, "Description | None"]
+
+NO_NUMBER: Final = -(1 << 62)
+"""In the place of a number of a packet: none has come yet."""
+
+
+class Intake:
+    """Values of one layer, all public; as they are before its first packet."""
+
+    __slots__ = (
+        "cells",
+        "clock_rate",
+        "counted",
+        "descriptor",
+        "expected",
+        "fan_out",
+        "frames",
+        "has_transit",
+        "highest",
+        "is_plain",
+        "is_video",
+        "jitter",
+        "keeps_register",
+        "kept",
+        "kept_bytes",
+        "last",
+        "last_at",
+        "level_extension",
+        "levels",
+        "needs_keyframe",
+        "octets",
+        "packets",
+        "payload_type",
+        "received",
+        "shift",
+        "transit",
+        "wants_keyframe",
+    )
+
+    def __init__(self) -> None:
+        # Of rtp.reception, which says what the numbers mean.
+        self.clock_rate = 1
+        self.counted = NO_NUMBER
+        """The highest number that was counted, as its source has it."""
+        self.shift = 0
+        """What makes of it a number that goes on when the source starts anew."""
+        self.received = 0
+        self.has_transit = False
+        self.transit = 0
+        self.jitter = 0.0
+        # Of rtp.nack.
+        self.keeps_register = False
+        self.expected = NO_NUMBER
+        """What comes next, if nothing is lost."""
+        self.needs_keyframe = False
+        # Of rtp.history.
+        self.cells: list[Cell | None] = []
+        self.kept = NO_NUMBER
+        """The highest number in the history."""
+        self.kept_bytes = 0
+        # Of media.layer.
+        self.is_video = False
+        self.is_plain = False
+        """Whether payloads can be read by who counts here: sounds, or VP8 of one layer."""
+        self.descriptor = 0
+        """Number of the header extension with the dependency descriptor; 0 for none."""
+        self.payload_type = -1
+        self.wants_keyframe = False
+        self.packets = 0
+        self.octets = 0
+        self.frames = 0
+        self.last_at = -math.inf
+        self.highest = -1
+        self.last: RtpPacket | None = None
+        self.levels: deque[int] | None = None
+        self.level_extension = 0
+        # Of media.outlets.
+        self.fan_out: object = None
+        """The kernel's, to who gets every packet as it comes; None while somebody has to be asked."""
