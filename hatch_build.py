@@ -24,6 +24,7 @@ MODULES: Final = (
     "zvonim_sfu.net.sending_compiled",
     "zvonim_sfu.net.fan_out_compiled",
     "zvonim_sfu.net.receiving_compiled",
+    "zvonim_sfu.net.selector_compiled",
 )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import asyncio
 import sys
 from typing import TYPE_CHECKING, Final
 
@@ -25,7 +24,7 @@ from zvonim_sfu.config import (
     variable_name,
 )
 from zvonim_sfu.logs import configure_logs
-from zvonim_sfu.serve import StartError, serve
+from zvonim_sfu.serve import StartError, run
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -69,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return check(loaded)
     _log_warnings(settings)
     try:
-        asyncio.run(serve(settings))
+        run(settings)
     except StartError as error:
         return _fail(str(error), EXIT_FAILURE)
     return 0

@@ -17,7 +17,8 @@ from aiohttp.log import access_logger
 from zvonim_sfu import __version__
 from zvonim_sfu.app import create_app, find_certificate
 from zvonim_sfu.net.addresses import host_addresses
-from zvonim_sfu.net.kernel import KernelError
+from zvonim_sfu.net.kernel import KernelError, load_kernel
+from zvonim_sfu.net.loop import MediaLoop
 from zvonim_sfu.tls import TlsError
 
 if TYPE_CHECKING:
@@ -36,6 +37,16 @@ log: structlog.stdlib.BoundLogger = structlog.get_logger()
 
 class StartError(Exception):
     """The server cannot start; the sentence is for the operator and says what to do."""
+
+
+def run(settings: Settings) -> None:
+    """Serve until SIGTERM or SIGINT, in an event loop of its own. Raises StartError."""
+    try:
+        kernel = load_kernel(settings.kernel)
+    except KernelError as error:
+        raise StartError(f"{error}.") from None
+    with asyncio.Runner(loop_factory=lambda: MediaLoop(kernel.MediaSelector())) as runner:
+        runner.run(serve(settings))
 
 
 async def serve(settings: Settings) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 from typing import Final, Literal, NamedTuple
 
-from zvonim_sfu.net import receiving, sending
+from zvonim_sfu.net import receiving, selector, sending
 from zvonim_sfu.rtp import intake
 
 Choice = Literal["auto", "compiled", "python"]
@@ -30,6 +30,7 @@ class Kernel(NamedTuple):
     Ingress: type[receiving.Ingress]
     Receiver: type[receiving.Receiver]
     Intake: type[intake.Intake]
+    MediaSelector: type[selector.MediaSelector]
 
 
 PYTHON: Final = Kernel(
@@ -41,6 +42,7 @@ PYTHON: Final = Kernel(
     receiving.Ingress,
     receiving.Receiver,
     intake.Intake,
+    selector.MediaSelector,
 )
 
 
@@ -52,6 +54,7 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         sends = importlib.import_module("zvonim_sfu.net.sending_compiled")
         fans_out = importlib.import_module("zvonim_sfu.net.fan_out_compiled")
         receives = importlib.import_module("zvonim_sfu.net.receiving_compiled")
+        waits = importlib.import_module("zvonim_sfu.net.selector_compiled")
         counts = importlib.import_module("zvonim_sfu.rtp.intake_compiled")
     except ImportError as error:
         if choice == "auto":
@@ -69,4 +72,5 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         receives.Ingress,
         receives.Receiver,
         counts.Intake,
+        waits.MediaSelector,
     )

@@ -132,11 +132,12 @@ class Sender:
 class Batch:
     """RTP packets that wait for `flush`, to be called at the end of the wake-up that appended them."""
 
-    __slots__ = ("_max_packets", "_packets")
+    __slots__ = ("_gates_called", "_max_packets", "_packets")
 
     def __init__(self, max_packets: int = BATCH_MAX_PACKETS) -> None:
         self._max_packets = max_packets
         self._packets: list[tuple[Egress, Packet, int]] = []
+        self._gates_called = False
 
     def __len__(self) -> int:
         return len(self._packets)
@@ -156,10 +157,18 @@ class Batch:
         """
         self._packets.append((egress, Packet(header, tail, number_at), priority))
         if len(self._packets) >= self._max_packets:
-            self.flush()
+            self._send_all()
 
-    def flush(self) -> None:
-        """Protect and send all, in order for each egress; what cannot be sent is counted in its `Egress.drops`."""
+    def flush(self) -> bool:
+        """Protect and send all, in order for each egress; what cannot be sent is counted in its `Egress.drops`.
+
+        Returns whether any gate was given something since the last call.
+        """
+        self._send_all()
+        called, self._gates_called = self._gates_called, False
+        return called
+
+    def _send_all(self) -> None:
         packets, self._packets = self._packets, []
         now = time.monotonic()
         held: list[tuple[Egress, Gate, Packet, int, Priority]] = []
@@ -183,6 +192,7 @@ class Batch:
                 drop = _send(egress, session, path, packet, now, is_sound=priority == Priority.AUDIO)
             if drop is not None:
                 egress.drops[drop] += 1
+        self._gates_called = self._gates_called or bool(held)
         for egress, gate, packet, size, kind in held:
             if not gate.hold(packet, size, kind):
                 egress.drops[DropReason.PACER_FULL] += 1

@@ -98,6 +98,7 @@ cdef class Egress:
 cdef class Batch:
     cdef int _max_packets
     cdef int _count
+    cdef bint _gates_called
     cdef Entry *_entries
     cdef uint8_t *_arena
     cdef mmsghdr *_messages
@@ -107,7 +108,7 @@ cdef class Batch:
     cdef Entry *push(self, Egress, bytes) noexcept
     cdef void patch(self, Entry *, Py_ssize_t, uint16_t, bint) noexcept
     cdef int push_end(self) except -1
-    cpdef flush(self)
+    cdef int _send_all(self) except -1
     cdef Socket *_find_ways(self)
     cdef void _protect(self) noexcept nogil
     cdef int _gather(self, Socket *) noexcept nogil

@@ -270,15 +270,21 @@ cdef class Batch:
 
     cdef int push_end(self) except -1:
         if self._count == self._max_packets:
-            self.flush()
+            self._send_all()
         return 0
 
-    cpdef flush(self):
+    def flush(self):
+        cdef bint called
+        self._send_all()
+        called, self._gates_called = self._gates_called, False
+        return called
+
+    cdef int _send_all(self) except -1:
         cdef Socket *sockets
         cdef list held = None
         cdef Egress egress
         if self._count == 0:
-            return
+            return 0
         try:
             sockets = self._find_ways()
             with nogil:
@@ -290,10 +296,12 @@ cdef class Batch:
         finally:
             self._release()
         if held is not None:
+            self._gates_called = True
             # Only now, since a gate may append again.
             for egress, gate, packet, size, priority in held:
                 if not gate.hold(packet, size, priority):
                     egress.drops[_PACER_FULL] += 1
+        return 0
 
     cdef Socket *_find_ways(self):
         # Chains the sockets that this flush uses, to each socket the exits that leave by it.

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import Counter
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import structlog
@@ -16,6 +17,7 @@ import structlog
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import StunError, parse_check
 from zvonim_sfu.net.kernel import Kernel, load_kernel
+from zvonim_sfu.net.loop import MediaLoop
 from zvonim_sfu.net.path import Path, send
 from zvonim_sfu.net.sockets import open_sockets
 
@@ -55,7 +57,10 @@ class UdpPort:
         self._logged_faults: set[tuple[type[Exception], str, int]] = set()
         self._loop = asyncio.get_running_loop()
         for sock, receiver in self._receivers.items():
-            self._loop.add_reader(sock, self._on_readable, sock, receiver)
+            if isinstance(self._loop, MediaLoop):
+                self._loop.add_media_reader(sock, partial(self._on_readable, sock, receiver))
+            else:
+                self._loop.add_reader(sock, self._on_readable, sock, receiver)
 
     @classmethod
     async def open(
@@ -118,12 +123,18 @@ class UdpPort:
         """Close the sockets. The agents are their owners' to close."""
         for sock in self._receivers:
             if sock.fileno() >= 0:
-                self._loop.remove_reader(sock)
+                if isinstance(self._loop, MediaLoop):
+                    self._loop.remove_media_reader(sock)
+                else:
+                    self._loop.remove_reader(sock)
                 sock.close()
 
-    def _on_readable(self, sock: socket.socket, receiver: Receiver) -> None:
+    def _on_readable(self, sock: socket.socket, receiver: Receiver) -> bool:
+        """Deal with what waits in a socket; returns whether anybody but the kernel was called."""
         now = time.monotonic()
+        has_called = False
         for ingress, address, arrived in receiver.read(now):
+            has_called = True
             try:
                 if not isinstance(arrived, (bytes, DropReason)):
                     assert ingress is not None  # who else could have sent what was decrypted?
@@ -135,7 +146,7 @@ class UdpPort:
                 self._log_once(error)
             if drop is not None:
                 self.drops[drop] += 1
-        self.batch.flush()
+        return self.batch.flush() or has_called
 
     def _deliver(
         self,
