@@ -155,7 +155,7 @@ class Scene:
             began = time.thread_time_ns()
             self.node.udp._on_readable(self.socket, self.receiver)
             if at % FEEDBACK_EVERY < burst:
-                self.transport.arrivals.feedback(time.monotonic(), sender_ssrc=1, media_ssrc=1)
+                self.transport.arrivals.packed(time.monotonic(), sender_ssrc=1, media_ssrc=1)
             spent += time.thread_time_ns() - began
         assert self.transport.ingress.packets_received == packets, "the publisher's packets were lost"
         return spent / 1e9

@@ -63,6 +63,7 @@ class Link:
             arrivals=ArrivalLog(),
             arrival_extension=arrival_extension,
             send_rtcp=self.send_rtcp,
+            send_packed_rtcp=self.send_packed_rtcp,
             drop=lambda reason: self.drops.update([reason]),
             ingress=SimpleNamespace(bytes_received=0),
             received_rate=BitrateMeter(),
@@ -82,8 +83,11 @@ class Link:
         self.link_was_told.append((what, now))
 
     def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
+        self.send_packed_rtcp(pack_compound(packets))
+
+    def send_packed_rtcp(self, packets: bytes) -> None:
         # What is said is read from the wire.
-        self.said.append(parse_compound(pack_compound(packets)))
+        self.said.append(parse_compound(packets))
 
     def handle(self, *packets: RtcpPacket, now: float = 0.0) -> None:
         self.feedback.on_rtcp(pack_compound(packets), now)

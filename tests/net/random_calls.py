@@ -12,12 +12,14 @@ import os
 import random
 import sys
 import time
+from collections import deque
 from typing import TYPE_CHECKING, Final
 
 from tests.net.kernels import COMPILED, sendmmsg
 from tests.net.links import PROFILES, rtp_header
 from tests.net.test_kernel_twins import EGRESSES, NAMES, PLANS, Operation, Scene
 from tests.net.test_receiving import Port
+from zvonim_sfu.rtp.history import MAX_PACKETS
 from zvonim_sfu.rtp.packet import Fields, RtpError
 from zvonim_sfu.rtp.packet_compiled import RtpPacket
 
@@ -88,7 +90,7 @@ def receive(chance: Chance) -> None:
                 with contextlib.suppress(Exception):  # too long, or no RTP
                     data = keys[0].protect(data) if chance.random() < 0.5 else data
                 port.send(data)
-            for ingress, _, packet in port.receiver:
+            for ingress, _, packet in port.receiver.read(0.0):
                 if chance.random() < 0.1:
                     port.ingress.session = chance.choice((None, *keys))
                     port.receiver.learn(port.address, port.ingress)
@@ -111,11 +113,36 @@ def parse(chance: Chance) -> None:
             look_at(RtpPacket.parse(chance.packet()), chance)
 
 
+def count(chance: Chance) -> None:
+    """Packets of layers whose counters, and logs of arrivals, stand anywhere."""
+    with contextlib.ExitStack() as stack:
+        scene = Scene(COMPILED, chance.choice(list(PROFILES)), ["127.0.0.1"] * EGRESSES, stack)
+        intake, log = COMPILED.Intake(), COMPILED.ArrivalLog()
+        ingress = Port(COMPILED, "127.0.0.1", stack).ingress
+        ingress.arrivals, ingress.arrival_extension = log, chance.randrange(5)
+        intake.cells, intake.fan_out, intake.is_plain = [None] * MAX_PACKETS, scene.fan_out, True
+        intake.levels, now = deque(maxlen=9), chance.choice((0.0, 1e3, 1e9))
+        for number in range(300):
+            log.received(number * chance.choice((1, 1, 1, 300)) & 0xFFFF, now)
+            now += chance.choice((0.0, 0.001, 1.0, 1e4))
+            with contextlib.suppress(RtpError):
+                packet = RtpPacket.parse(chance.packet())
+                intake.is_video, intake.level_extension = chance.random() < 0.5, chance.randrange(4)
+                intake.descriptor, intake.shift = chance.choice((0, 1)), chance.choice((0, -7, 2**40))
+                intake.counted, intake.payload_type = packet.sequence_number - 1, packet.payload_type
+                intake.kept = intake.highest = packet.sequence_number + intake.shift - 1
+                ingress.intakes = {packet.ssrc: intake}
+                ingress.take(packet, now)
+            if chance.random() < 0.1:
+                log.packed(now, sender_ssrc=1, media_ssrc=2)
+        scene.batch.flush()
+
+
 def main() -> None:
     """Run until the time is over."""
     seconds, seed = float(sys.argv[1]), int(sys.argv[2])
     chance = Chance(seed)
-    drivers: tuple[Callable[[Chance], None], ...] = (send, receive, parse)
+    drivers: tuple[Callable[[Chance], None], ...] = (send, receive, parse, count)
     end = time.monotonic() + seconds
     rounds = 0
     while time.monotonic() < end:

@@ -19,7 +19,16 @@ ROOT: Final = Path(__file__).parents[2]
 FLAGS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined", "-g", "-O1")
 SECONDS: Final = 60
 SEED: Final = 5764
-TESTS: Final = ("net/test_kernel.py", "net/test_kernel_twins.py", "net/test_receiving.py", "rtp/test_packet_twins.py")
+TESTS: Final = (
+    "media/test_intake.py",
+    "net/test_kernel.py",
+    "net/test_kernel_twins.py",
+    "net/test_loop.py",
+    "net/test_receiving.py",
+    "rtp/test_arrivals_twins.py",
+    "rtp/test_packet_twins.py",
+    "rtp/test_vp8_twins.py",
+)
 
 
 @pytest.fixture(scope="module")

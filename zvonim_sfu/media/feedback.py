@@ -245,9 +245,9 @@ class Feedback:
             self._transport.send_rtcp([self._nothing, Remb(self._ssrc, bitrate, ssrcs)])
 
     def _send_arrivals(self, now: float) -> None:
-        media_ssrc = next((layer.ssrc for layer in self._layers()), 0)
-        for packet in self._transport.arrivals.feedback(now, sender_ssrc=self._ssrc, media_ssrc=media_ssrc):
-            self._transport.send_rtcp([self._nothing, packet])
+        media_ssrc = next((layer.ssrc for track in self._tracks.up.values() for layer in track.ordered), 0)
+        for packet in self._transport.arrivals.packed(now, sender_ssrc=self._ssrc, media_ssrc=media_ssrc):
+            self._transport.send_packed_rtcp(self._nothing.pack() + packet)
 
     def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
         """Send the publisher a PLI (RFC 4585 section 6.3.1), or a FIR (RFC 5104 section 4.3.1) where it takes none."""

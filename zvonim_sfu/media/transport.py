@@ -18,7 +18,6 @@ from zvonim_sfu.net.path import send
 from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp
 from zvonim_sfu.rtp.rate import BitrateMeter
 from zvonim_sfu.rtp.rtcp import RtcpPacket, pack_compound
-from zvonim_sfu.rtp.transport_cc import ArrivalLog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -81,7 +80,7 @@ class Transport:
             self.egress, node.udp.batch, listener, wake=self._arm, open_trace=lambda: node.open_trace(self.name)
         )
         self.router = Router()
-        self.arrivals = ArrivalLog()
+        self.arrivals = node.udp.kernel.ArrivalLog()
         self.state = TransportState.NEW
         self._node = node
         self._listener = listener
@@ -103,7 +102,7 @@ class Transport:
         node.udp.add(self.agent)
         self.ingress = self.agent.ingress
         self.ingress.intakes = self.router.intakes
-        self.ingress.arrivals = self.arrivals.noted
+        self.ingress.arrivals = self.arrivals
         node.transports.add(self)
 
     def connect(self, remote: Remote) -> None:
@@ -215,8 +214,13 @@ class Transport:
 
     def send_rtcp(self, packets: Sequence[RtcpPacket]) -> None:
         """Send one compound packet; dropped while the association is not up."""
+        if self.egress.session is not None:
+            self.send_packed_rtcp(pack_compound(packets))
+
+    def send_packed_rtcp(self, packets: bytes) -> None:
+        """Send the bytes of one compound packet; dropped while the association is not up."""
         if self.egress.session is not None and self.egress.path is not None:
-            data = protect_rtcp(self.egress.session, pack_compound(packets))
+            data = protect_rtcp(self.egress.session, packets)
             drop = DropReason.TOO_LONG if data is None else send(self.egress.path, data)
             if drop is not None:
                 self.egress.drops[drop] += 1

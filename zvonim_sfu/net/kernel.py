@@ -10,7 +10,7 @@ import importlib
 from typing import Final, Literal, NamedTuple
 
 from zvonim_sfu.net import receiving, selector, sending
-from zvonim_sfu.rtp import intake
+from zvonim_sfu.rtp import intake, transport_cc
 
 Choice = Literal["auto", "compiled", "python"]
 
@@ -30,6 +30,7 @@ class Kernel(NamedTuple):
     Ingress: type[receiving.Ingress]
     Receiver: type[receiving.Receiver]
     Intake: type[intake.Intake]
+    ArrivalLog: type[transport_cc.ArrivalLog]
     MediaSelector: type[selector.MediaSelector]
 
 
@@ -42,6 +43,7 @@ PYTHON: Final = Kernel(
     receiving.Ingress,
     receiving.Receiver,
     intake.Intake,
+    transport_cc.ArrivalLog,
     selector.MediaSelector,
 )
 
@@ -54,6 +56,7 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         sends = importlib.import_module("zvonim_sfu.net.sending_compiled")
         fans_out = importlib.import_module("zvonim_sfu.net.fan_out_compiled")
         receives = importlib.import_module("zvonim_sfu.net.receiving_compiled")
+        arrivals = importlib.import_module("zvonim_sfu.rtp.arrivals_compiled")
         waits = importlib.import_module("zvonim_sfu.net.selector_compiled")
         counts = importlib.import_module("zvonim_sfu.rtp.intake_compiled")
     except ImportError as error:
@@ -72,5 +75,6 @@ def load_kernel(choice: Choice = "auto") -> Kernel:
         receives.Ingress,
         receives.Receiver,
         counts.Intake,
+        arrivals.ArrivalLog,
         waits.MediaSelector,
     )

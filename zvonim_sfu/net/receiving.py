@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from zvonim_sfu.net.ice import IceAgent
     from zvonim_sfu.net.path import SockAddr
     from zvonim_sfu.rtp.intake import Intake
+    from zvonim_sfu.rtp.transport_cc import ArrivalLog
 
 # What one wake-up reads: enough to share the cost of a wake-up, few enough that timers keep their time.
 DATAGRAMS_PER_WAKE_UP: Final = 32
@@ -47,10 +48,10 @@ class Ingress:
         """Where the packets of an SSRC are counted. Their owner keeps them up to date in this dictionary."""
         self.arrival_extension = 0
         """Number of the header extension with the transport-wide number; 0 for none."""
-        self.arrivals: list[tuple[int, float]] = []
-        """That number and the time of what has come, for its owner to take: `rtp.transport_cc.ArrivalLog.noted`."""
+        self.arrivals: ArrivalLog | None = None
+        """Where that number is noted."""
 
-    def take(self, packet: RtpPacket, now: float) -> bool:  # noqa: ARG002
+    def take(self, packet: RtpPacket, now: float) -> bool:
         """Deal with a packet that comes in its turn (rtp.intake), if this kernel does; False: it is the listener's.
 
         This one does so with none, as it would do the same as the listener.
@@ -86,7 +87,7 @@ class Receiver:
         """Take what comes from this address for a stranger's."""
         del self._known[address]
 
-    def read(self, now: float) -> Iterator[Arrival]:  # noqa: ARG002
+    def read(self, now: float) -> Iterator[Arrival]:
         """Read datagrams, each after the caller has dealt with the one before, until none waits or 32 were read.
 
         What an ingress takes is not among them; it is told that it came `now` (s, monotonic).

@@ -11,7 +11,7 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP as _DATAGRAMS_PER_WAKE_UP
 from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES as _MAX_DATAGRAM_BYTES
 from zvonim_sfu.net.receiving import MIN_DATAGRAM_BYTES as _MIN_DATAGRAM_BYTES
-from zvonim_sfu.rtp import history, transport_cc
+from zvonim_sfu.rtp import history
 from zvonim_sfu.rtp.packet import RtpError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -32,6 +32,7 @@ from zvonim_sfu.net.system cimport (
     unpack_address,
 )
 from zvonim_sfu.net.fan_out_compiled cimport FanOut
+from zvonim_sfu.rtp.arrivals_compiled cimport ArrivalLog
 from zvonim_sfu.rtp.intake_compiled cimport Intake
 from zvonim_sfu.rtp.packet_compiled cimport RtpPacket, parse
 from zvonim_sfu.rtp.vp8_compiled cimport Fields, read_fields
@@ -44,12 +45,10 @@ cdef enum:
     MAX_PROTECTED_BYTES = 1500
     HISTORY_MASK = 1023
     HISTORY_BYTES = 1048576
-    MAX_NOTED = 256
 
 assert (DATAGRAMS, MIN_BYTES, MAX_BYTES) == (_DATAGRAMS_PER_WAKE_UP, _MIN_DATAGRAM_BYTES, _MAX_DATAGRAM_BYTES)
 assert MAX_PROTECTED_BYTES == srtp.MAX_PROTECTED_BYTES
 assert (HISTORY_MASK + 1, HISTORY_BYTES) == (history.MAX_PACKETS, history.MAX_BYTES)
-assert MAX_NOTED == transport_cc.MAX_NOTED
 
 cdef process_t srtp_unprotect = <process_t><uintptr_t>srtp.UNPROTECT_ADDRESS
 
@@ -71,12 +70,11 @@ cdef class Ingress:
     cdef readonly uint64_t bytes_received
     cdef public dict intakes
     cdef public int arrival_extension
-    cdef public list arrivals
+    cdef public ArrivalLog arrivals
 
     def __init__(self, agent):
         self.agent = agent
         self.intakes = {}
-        self.arrivals = []
 
     @property
     def session(self):
@@ -112,7 +110,7 @@ cdef class Ingress:
         cdef int64_t sequence, transit, change
         cdef Py_ssize_t size = PyBytes_GET_SIZE(packet.data), kept_bytes
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
-        cdef int arrival = -1, level
+        cdef int arrival, level
         if intake is None or intake.fan_out is None or not intake.is_plain:
             return False
         if packet.payload_type != intake.payload_type or packet.sequence_number != (intake.counted + 1) & 0xFFFF:
@@ -138,15 +136,13 @@ cdef class Ingress:
             kept_bytes -= len((<tuple>former)[1].data)
         if kept_bytes > HISTORY_BYTES:
             return False
-        if self.arrival_extension:
-            arrival = packet.element(self.arrival_extension)
-            if arrival >= 0 and len(self.arrivals) + 1 >= MAX_NOTED:
-                return False
 
         # rtp.transport_cc
-        if arrival >= 0 and packet._elements[arrival].end - packet._elements[arrival].start == 2:
-            at = data + packet._elements[arrival].start
-            self.arrivals.append((at[0] << 8 | at[1], now))
+        if self.arrival_extension and self.arrivals is not None:
+            arrival = packet.element(self.arrival_extension)
+            if arrival >= 0 and packet._elements[arrival].end - packet._elements[arrival].start == 2:
+                at = data + packet._elements[arrival].start
+                self.arrivals.note(at[0] << 8 | at[1], now)
         # rtp.reception
         intake.counted += 1
         intake.received += 1
@@ -157,7 +153,8 @@ cdef class Ingress:
         intake.transit = transit
         intake.has_transit = True
         # rtp.nack
-        intake.expected = sequence + 1
+        if intake.keeps_register:
+            intake.expected = sequence + 1
         # media.layer
         if intake.level_extension:
             level = packet.element(intake.level_extension)

@@ -1,7 +1,7 @@
 """What the event loop waits with: it reads media sockets by itself, and returns when there is something else to do.
 
-The twin of selector_compiled.pyx, see net.kernel. A turn of asyncio's loop costs several times what it takes to wait and to
-read a datagram, and finds nothing to do where the compiled kernel has dealt with all packets.
+The twin of selector_compiled.pyx, see net.kernel. A turn of asyncio's loop costs several times what it takes to wait
+and to read a datagram, and finds nothing to do where the compiled kernel has dealt with all packets.
 """
 
 from __future__ import annotations

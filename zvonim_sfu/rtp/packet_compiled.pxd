@@ -2,9 +2,10 @@ from libc.stdint cimport uint8_t, uint16_t, uint32_t
 
 
 cdef struct Element:
+    # Blocks of extensions end before the 1200th byte of a packet, or are refused.
     uint8_t number
-    int start
-    int end
+    uint16_t start
+    uint16_t end
 
 
 cdef struct Places:

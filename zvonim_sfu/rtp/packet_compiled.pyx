@@ -7,6 +7,7 @@ Every place in `data` that is read was checked against its size by `_read`, whic
 from zvonim_sfu.rtp.packet import RtpError, Tail
 from zvonim_sfu.rtp.red import primary_at
 
+cimport cython
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from libc.stdint cimport uint8_t, uint16_t, uint32_t
 from libc.string cimport memcpy
@@ -43,6 +44,8 @@ cdef inline void _write16(uint8_t *at, uint16_t value) noexcept:
     at[1] = <uint8_t>(value & 0xFF)
 
 
+# Nothing that it refers to refers to anything: the garbage collector, which goes over all that is kept, need not see it.
+@cython.no_gc
 cdef class RtpPacket:
     def __init__(self):
         raise TypeError("RtpPacket.parse makes packets")
@@ -132,8 +135,8 @@ cdef class RtpPacket:
     cdef inline void _add_element(self, int index, uint8_t number, Py_ssize_t start, Py_ssize_t end) noexcept:
         if index < MAX_EXTENSIONS:
             self._elements[index].number = number
-            self._elements[index].start = <int>start
-            self._elements[index].end = <int>end
+            self._elements[index].start = <uint16_t>start
+            self._elements[index].end = <uint16_t>end
 
     @property
     def payload(self):

@@ -30,7 +30,7 @@ WINDOW_S: Final = 0.5
 # Between two feedbacks, for which 100 ms are usual: 400 Mbit/s. Whoever exceeds it loses reports, not packets.
 MAX_ARRIVALS: Final = 4096
 # Arrivals that are noted before they are looked at: one after the other they cost a third of what each alone does.
-MAX_NOTED: Final = 256
+_MAX_NOTED: Final = 256
 
 _FIXED: Final = Struct("!IIHHI")
 _CHUNK: Final = Struct("!H")
@@ -119,15 +119,17 @@ class TransportFeedback:
 
 
 class ArrivalLog:
-    """When the packets of one transport came, until it is told to their sender."""
+    """When the packets of one transport came, until it is told to their sender.
 
-    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_number", "_repeats", "_unreported", "noted")
+    The twin of arrivals_compiled.pyx, see net.kernel.
+    """
+
+    __slots__ = ("_arrivals", "_extender", "_floor", "_next", "_noted", "_number", "_repeats", "_unreported")
 
     def __init__(self) -> None:
         self._extender = SequenceExtender()
-        self.noted: list[tuple[int, float]] = []
-        """Number and time of what has come since the others were entered: always this list, into which the packet
-        kernel writes, MAX_NOTED at most."""
+        # Number and time of what has come since the others were entered.
+        self._noted: list[tuple[int, float]] = []
         # How many were entered since the last feedback.
         self._unreported = 0
         # By extended number, in the order of arrival: in 250 us.
@@ -142,21 +144,20 @@ class ArrivalLog:
 
     def __len__(self) -> int:
         """How many packets came since the last feedback."""
-        return self._unreported + len(self.noted)
+        return self._unreported + len(self._noted)
 
     def received(self, sequence_number: int, now: float) -> None:
         """Note that the packet of this transport-wide number (16 bits) came `now` (seconds, monotonic).
 
         A duplicate, and what is later than the window for reordering, is left out.
         """
-        noted = self.noted
+        noted = self._noted
         noted.append((sequence_number, now))
-        if len(noted) >= MAX_NOTED:
+        if len(noted) == _MAX_NOTED:
             self._enter_noted()
 
     def _enter_noted(self) -> None:
-        noted = self.noted.copy()
-        self.noted.clear()
+        noted, self._noted = self._noted, []
         self._unreported += len(noted)
         for sequence_number, at in noted:
             self._enter(sequence_number, at)
@@ -208,6 +209,10 @@ class ArrivalLog:
         self._next = first
         self._forget_old(now)
         return packets
+
+    def packed(self, now: float, *, sender_ssrc: int, media_ssrc: int) -> list[bytes]:
+        """Return the same as the bytes of RTCP packets."""
+        return [packet.pack() for packet in self.feedback(now, sender_ssrc=sender_ssrc, media_ssrc=media_ssrc)]
 
     def _numbers(self, first: int) -> list[int]:
         """Return what has come from `first` on, in order."""

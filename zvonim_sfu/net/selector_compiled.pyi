@@ -1,0 +1,1 @@
+from zvonim_sfu.net.selector import MediaSelector as MediaSelector

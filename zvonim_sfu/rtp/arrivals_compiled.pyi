@@ -1,0 +1,1 @@
+from zvonim_sfu.rtp.transport_cc import ArrivalLog as ArrivalLog

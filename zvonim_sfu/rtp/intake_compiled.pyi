@@ -1,0 +1,1 @@
+from zvonim_sfu.rtp.intake import Intake as Intake

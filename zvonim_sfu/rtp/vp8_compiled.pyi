@@ -1,0 +1,3 @@
+from zvonim_sfu.rtp.packet import Fields
+
+def fields_of(payload: bytes) -> Fields | None: ...
