@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from zvonim_sfu.media.counted import Counted
 from zvonim_sfu.rtp.codecs import describer
 from zvonim_sfu.rtp.description import PLAIN, Restriction, Structure
 from zvonim_sfu.rtp.history import PacketHistory
@@ -100,7 +101,7 @@ class Publisher(Protocol):
 
 
 @dataclass(slots=True, eq=False)
-class Layer:
+class Layer(Counted):
     """State that lives as long as the SSRC. Its owner is the up track, which passes packets to `forward`."""
 
     ssrc: int
@@ -160,54 +161,6 @@ class Layer:
         register = NackRegister(intake) if codec.accepts_nack else None
         clock, history = SenderClock(codec.clock_rate), PacketHistory(intake)
         return cls(ssrc, rid, publisher, outlets, intake, statistics, clock, register, history)
-
-    @property
-    def is_video(self) -> bool:
-        """Whether it is of pictures."""
-        return self.intake.is_video
-
-    @property
-    def payload_type(self) -> int:
-        """Of its last packet; -1 when the up track has to look at the next one."""
-        return self.intake.payload_type
-
-    @payload_type.setter
-    def payload_type(self, payload_type: int) -> None:
-        self.intake.payload_type = payload_type
-
-    @property
-    def last_at(self) -> float:
-        """When its last packet came."""
-        return self.intake.last_at
-
-    @last_at.setter
-    def last_at(self, now: float) -> None:
-        self.intake.last_at = now
-
-    @property
-    def highest(self) -> int:
-        """The highest number that has come; -1 before the first."""
-        return self.intake.highest
-
-    @property
-    def last(self) -> RtpPacket | None:
-        """The packet with it."""
-        return self.intake.last
-
-    @property
-    def packets(self) -> int:
-        """How many were forwarded or kept: each once, repairs included."""
-        return self.intake.packets
-
-    @property
-    def octets(self) -> int:
-        """Of their payload."""
-        return self.intake.octets
-
-    @property
-    def frames(self) -> int:
-        """How many of them have the marker, which ends a picture."""
-        return self.intake.frames
 
     def set_codec(self, codec: ReceivedCodec, *, descriptor: int) -> None:
         """Take packets for this from now on; what is kept is of no use to a decoder of another codec."""

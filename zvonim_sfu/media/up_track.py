@@ -257,9 +257,7 @@ class UpTrack:
         return layer
 
     def _have_levels_noted(self, layer: Layer) -> None:
-        if self._level_extension:
-            layer.intake.levels = self.levels
-        layer.intake.level_extension = self._level_extension
+        layer.intake.levels, layer.intake.level_extension = self.levels, self._level_extension
 
     def handle_packet(self, packet: RtpPacket, layer: Layer, now: float) -> None:
         """Forward one packet of the publisher to every receiver of its layer."""
