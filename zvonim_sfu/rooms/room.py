@@ -196,20 +196,29 @@ class Room:
         for participant in self._participants.values():
             participant.follow_speakers(self._conversation.claims)
 
+    def catch_up(self, user_id: str) -> None:
+        """Let a participant follow now what it is to follow soon, if anything."""
+        if user_id in self._due:
+            del self._due[user_id]
+            participant = self._participants.get(user_id)
+            if participant is not None:
+                self._update_one(participant, self._up_to_date())
+
     def _update(self) -> None:
         """Look at one of those who are due."""
+        self._up_to_date()
+        if self._due:
+            self.catch_up(next(iter(self._due)))
+        if self._due:
+            self.turns.add(self._update)
+
+    def _up_to_date(self) -> Published[UpTrack]:
+        """Return what is published now."""
         if self._published is None:
             participants = self._participants.values()
             self._published = Published(track for participant in participants for track in participant.tracks)
             self._conversation.follow(tuple(self._published.by_key.values()))
-        if self._due:
-            user_id = next(iter(self._due))
-            del self._due[user_id]
-            participant = self._participants.get(user_id)
-            if participant is not None:
-                self._update_one(participant, self._published)
-        if self._due:
-            self.turns.add(self._update)
+        return self._published
 
     def _update_one(self, participant: Participant, published: Published[UpTrack]) -> None:
         try:
