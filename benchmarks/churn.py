@@ -1,4 +1,4 @@
-"""People who come and go: how long it takes until somebody gets media, and what it costs the server."""
+"""People who come and go: how long it takes until somebody gets media, and what coming and going cost the server."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from benchmarks.shapes import Shape
 
 if TYPE_CHECKING:
     from benchmarks.client.generator import Generator
-    from benchmarks.servers import Server, Wishes
+    from benchmarks.servers import Member, Server, Wishes
 
 SIZES: Final = (5, 50)
 """Of the room that is joined."""
 JOINS: Final = 25
-INTERVAL_S: Final = 0.2
+SETTLE_S: Final = 0.15
+"""After each join and each leave, until what follows from it has been done. Longer, and what the room costs meanwhile
+would be more than what is to be measured."""
 BASELINE_S: Final = 3.0
 MEDIA_TIMEOUT_S: Final = 10.0
 _POLL_S: Final = 0.002
@@ -30,12 +32,28 @@ SLOT_PAIRS: Final = 4
 """Of everybody: enough that a newcomer's tracks are given to all."""
 
 
-async def churn(
-    server: Server, generator: Generator, present: int, joins: int = JOINS, baseline_s: float = BASELINE_S
-) -> Churn:
-    """Let people join a room with so many in it, one each 0.2 s, and leave when they have got media.
+class _Meter:
+    """Measures what a server does beyond what it does in any case, in s of CPU time."""
 
-    What the room costs without them is measured for `baseline_s` seconds before. Raises ServerError.
+    def __init__(self, server: Server, cores_at_rest: float = 0.0) -> None:
+        self._server = server
+        self._cores_at_rest = cores_at_rest
+        self._cpu, self._at = cpu_s(server.pid), time.monotonic()
+
+    def lap(self) -> float:
+        """Return what it has been since the last call."""
+        cpu, at = self._cpu, self._at
+        self._cpu, self._at = cpu_s(self._server.pid), time.monotonic()
+        return self._cpu - cpu - self._cores_at_rest * (self._at - at)
+
+
+async def churn(
+    server: Server, generator: Generator, present: int, *, joins: int = JOINS, baseline_s: float = BASELINE_S
+) -> Churn:
+    """Let people join a room with so many in it, and leave when they have got media, one after the other.
+
+    What the room costs without them is measured for `baseline_s` seconds before. Newcomers send no media.
+    Raises ServerError.
     """
     shape = Shape(f"churn-{present}", f"joins to a room of {present}", 1, present - 1, _PATTERNS)
     stage = await build(server, generator, shape, slots=SLOT_PAIRS)
@@ -43,23 +61,29 @@ async def churn(
         stage.resume()
         room = f"{shape.name}-0"
         wishes = shape.wishes(publishes=True, room_for=SLOT_PAIRS)
-        await _join(server, generator, room, wishes)  # what is made once is made now
-        cpu, started = cpu_s(server.pid), time.monotonic()
+        first, _ = await _join(server, generator, room, wishes)  # what is made once is made now
+        await first.leave()
+        meter = _Meter(server)
         await asyncio.sleep(baseline_s)
-        cores_at_rest = (cpu_s(server.pid) - cpu) / (time.monotonic() - started)
-        latencies = []
-        cpu, started = cpu_s(server.pid), time.monotonic()
-        for number in range(joins):
-            latencies.append(await _join(server, generator, room, wishes))
-            await asyncio.sleep(max(0.0, started + (number + 1) * INTERVAL_S - time.monotonic()))
-        spent = cpu_s(server.pid) - cpu - cores_at_rest * (time.monotonic() - started)
+        meter = _Meter(server, meter.lap() / baseline_s)
+        latencies, joining_s, leaving_s = [], 0.0, 0.0
+        for _ in range(joins):
+            member, latency_ms = await _join(server, generator, room, wishes)
+            latencies.append(latency_ms)
+            await asyncio.sleep(SETTLE_S)
+            joining_s += meter.lap()
+            await member.leave()
+            await asyncio.sleep(SETTLE_S)
+            leaving_s += meter.lap()
     finally:
         await stage.close()
     return Churn(
         present=present,
         joins=joins,
         latency_ms=Quantiles.of(latencies),
-        cpu_ms=round(spent / joins * 1e3, 3),
+        cpu_ms=round((joining_s + leaving_s) / joins * 1e3, 3),
+        join_cpu_ms=round(joining_s / joins * 1e3, 3),
+        leave_cpu_ms=round(leaving_s / joins * 1e3, 3),
     )
 
 
@@ -77,7 +101,8 @@ async def joins_per_second(
 
     async def one() -> None:
         async with gate:
-            await _join(server, generator, f"{shape.name}-0", wishes)
+            member, _ = await _join(server, generator, f"{shape.name}-0", wishes)
+            await member.leave()
 
     try:
         stage.resume()
@@ -89,8 +114,8 @@ async def joins_per_second(
     return round(joins / spent, 1), round(spent / joins * 1e3, 3)
 
 
-async def _join(server: Server, generator: Generator, room: str, wishes: Wishes) -> float:
-    """Join, wait for the first media packet, and leave. Returns milliseconds from the first request to that packet."""
+async def _join(server: Server, generator: Generator, room: str, wishes: Wishes) -> tuple[Member, float]:
+    """Join and wait for the first media packet; returns milliseconds from the first request to that packet too."""
     started_ns = time.time_ns()
     member = await server.join(generator, room, wishes)
     try:
@@ -99,9 +124,9 @@ async def _join(server: Server, generator: Generator, room: str, wishes: Wishes)
             # Polled as the sockets are; the time is the kernel's.
             while not member.receiver.first_media_ns:  # noqa: ASYNC110
                 await asyncio.sleep(_POLL_S)
-    except TimeoutError:
-        raise ServerError(f"somebody got no media within {MEDIA_TIMEOUT_S} s of joining") from None
-    finally:
-        arrived_ns = member.receiver.first_media_ns
+    except BaseException as error:
         await member.leave()
-    return (arrived_ns - started_ns) / 1e6
+        if isinstance(error, TimeoutError):
+            raise ServerError(f"somebody got no media within {MEDIA_TIMEOUT_S} s of joining") from None
+        raise
+    return member, (member.receiver.first_media_ns - started_ns) / 1e6

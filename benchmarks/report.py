@@ -12,7 +12,7 @@ from benchmarks.capacity import MAX_P99_MS
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from benchmarks.results import Capacity, LargeCall, Micro, Results, Round, ShapeResult
+    from benchmarks.results import Capacity, Churn, LargeCall, Micro, Results, Round, ShapeResult
 
 ROOT: Final = Path(__file__).parent.parent
 REFERENCE: Final = ROOT / "benchmarks" / "reference.json"
@@ -85,9 +85,11 @@ def people_table(results: Results) -> str:
     for index, size in enumerate(sizes):
         found = {name: churns[index] for name, churns in results.churn.items()}
         row(
-            f"a join to a room of {size}: CPU ms",
+            f"a join to a room of {size} and the leave: CPU ms",
             [f"{found[name].cpu_ms:.1f}" if name in found else "" for name in results.servers],
         )
+        if any(churn.join_cpu_ms is not None for churn in found.values()):
+            row("... join / leave alone", [_parts(found.get(name)) for name in results.servers])
         row(
             "... first media packet after, p50 / p95 ms",
             [
@@ -236,6 +238,13 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     """Return a Markdown table; the first row is its head."""
     lines = ["| " + " | ".join(row) + " |" for row in rows]
     return "\n".join([lines[0], "|" + "---|" * len(rows[0]), *lines[1:]])
+
+
+def _parts(found: Churn | None) -> str:
+    """Return what a join and a leave cost, each alone; nothing where that was not measured."""
+    if found is None or found.join_cpu_ms is None or found.leave_cpu_ms is None:
+        return ""
+    return f"{found.join_cpu_ms:.1f} / {found.leave_cpu_ms:.1f}"
 
 
 def _rounds(results: Results) -> int:

@@ -95,7 +95,8 @@ class Session:
                     result = await churn(servers[name], generator, size)
                     self.results.churn.setdefault(name, []).append(result)
                     self.progress.step(
-                        f"{name}: room of {size}: {result.cpu_ms:.1f} ms of CPU, media after "
+                        f"{name}: room of {size}: {result.join_cpu_ms:.1f} ms of CPU for a join, "
+                        f"{result.leave_cpu_ms:.1f} for a leave; media after "
                         f"{result.latency_ms.p50:.0f} ms, p95 {result.latency_ms.p95:.0f} ms"
                     )
 

@@ -29,6 +29,21 @@ def test_the_readme_shows_the_committed_result() -> None:
     assert text == report.with_part(text, part), "run: python -m benchmarks report --write"
 
 
+def test_joins_and_leaves_are_told_apart_where_that_was_measured() -> None:
+    found = results.read(report.REFERENCE)
+    churn = {
+        name: [each.model_copy(update={"join_cpu_ms": None, "leave_cpu_ms": None}) for each in churns]
+        for name, churns in found.churn.items()
+    }
+    assert "join / leave alone" not in report.people_table(found.model_copy(update={"churn": churn}))
+    last = churn[report.OWN][-1]
+    churn[report.OWN][-1] = last.model_copy(update={"join_cpu_ms": 7.12, "leave_cpu_ms": 1.96})
+    lines = report.people_table(found.model_copy(update={"churn": churn})).splitlines()
+    (line,) = [line for line in lines if "join / leave alone" in line]
+    assert line.split("|")[2:] == [" 7.1 / 2.0 ", *["  "] * (len(found.servers) - 1), ""]
+    assert f"a join to a room of {last.present} and the leave" in lines[lines.index(line) - 1]
+
+
 def test_the_pictures_are_those_of_the_committed_result() -> None:
     for path, picture in report.pictures(results.read(report.REFERENCE)).items():
         assert path.read_text() == picture, "run: python -m benchmarks report --write"

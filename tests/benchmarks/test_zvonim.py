@@ -93,6 +93,11 @@ async def test_who_joins_gets_media_and_leaves_nothing(server: Server, generator
     result = await churn(server, generator, 2, joins=2, baseline_s=0.2)
     assert (result.present, result.joins, result.latency_ms.count) == (2, 2, 2)
     assert result.latency_ms.p50 > 0
+    assert result.join_cpu_ms is not None
+    assert result.leave_cpu_ms is not None
+    assert result.cpu_ms == pytest.approx(result.join_cpu_ms + result.leave_cpu_ms, abs=0.002)
+    # A handshake is in the one and not in the other.
+    assert result.join_cpu_ms > result.leave_cpu_ms
     assert not generator.peers
 
 

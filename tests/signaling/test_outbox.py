@@ -14,8 +14,22 @@ async def test_messages_leave_in_their_order() -> None:
     await asyncio.sleep(0)
     assert outbox.put("one")
     assert outbox.put("two")
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    outbox.wake()
     assert await waiting == "one"
     assert await outbox.get() == "two"
+
+
+def test_all_that_waits_is_taken_at_once() -> None:
+    outbox = Outbox(2, 100)
+    outbox.put("one")
+    outbox.put("two")
+    assert outbox.waiting_bytes == 6
+    assert outbox.take() == ["one", "two"]
+    assert outbox.take() == []
+    assert outbox.waiting_bytes == 0
+    assert outbox.put("three")
 
 
 @pytest.mark.asyncio

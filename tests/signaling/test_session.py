@@ -4,7 +4,7 @@ import asyncio
 import gc
 import json
 import socket
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aiohttp import WSMsgType, web
@@ -14,6 +14,9 @@ from zvonim_sfu.rooms.events import Offer
 from zvonim_sfu.signaling import session
 
 from .support import TIMEOUT_S, Client, Server, serving, until
+
+if TYPE_CHECKING:
+    from zvonim_sfu.rooms.participant import Participant
 
 pytestmark = pytest.mark.usefixtures("no_media")
 
@@ -252,6 +255,66 @@ async def test_who_floods_another_is_told_to_wait(monkeypatch: pytest.MonkeyPatc
 
 
 # The WebSocket
+
+
+class CountingTransport:
+    """A transport that counts what is written to it in one piece."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self.writes: list[int] = []
+
+    def write(self, data: bytes) -> None:
+        self.writes.append(len(data))
+        self._transport.write(data)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+@pytest.mark.asyncio
+async def test_all_that_somebody_is_told_of_one_event_is_one_write(monkeypatch: pytest.MonkeyPatch) -> None:
+    transports: dict[str, CountingTransport] = {}
+    make = session.Session
+
+    def counted(ws: Any, transport: Any, room: Any, participant: Participant, limits: Any) -> session.Session:
+        counting = transports[participant.user_id] = CountingTransport(transport)
+        return make(ws, cast("asyncio.Transport", counting), room, participant, limits)
+
+    monkeypatch.setattr(session, "Session", counted)
+    async with serving() as server:
+        watchers = [await server.enter(f"watcher {k}", delivery="slots", offer="pairs=2") for k in range(3)]
+        bob = server.join("Bob")
+        await server.open(bob.user_id)
+        await asyncio.sleep(0.2)  # until all that they are told of each other has been told
+        for transport in transports.values():
+            transport.writes.clear()
+        bob.join(None, slot_mode=True)
+        bob.handle_offer("microphone camera pairs=2", {})
+        for watcher in watchers:
+            for kind in ("user-joined", "track-published", "track-published", "slots"):
+                assert (await watcher.receive(kind))["type"] == kind
+            assert len(transports[watcher.id].writes) == 1
+            transports[watcher.id].writes.clear()
+        bob.leave()
+        for watcher in watchers:
+            for kind in ("user-left", "slots"):
+                assert (await watcher.receive(kind))["type"] == kind
+            assert len(transports[watcher.id].writes) == 1
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize("length", [0, 100, 200, 60_000, 70_000, 200_000])
+async def test_messages_of_any_length_arrive_in_their_order(length: int) -> None:
+    async with serving() as server:
+        ann = await server.enter("Ann")
+        assert ann.participant is not None
+        for number in range(3):
+            ann.participant.send(Offer("sfu", ann.id, f"{number}" + "x" * length))
+            ann.participant.send(Offer("sfu", ann.id, f"{number}"))
+        for number in range(3):
+            assert (await ann.receive("offer"))["sdp"] == f"{number}" + "x" * length
+            assert (await ann.receive("offer"))["sdp"] == f"{number}"
 
 
 @pytest.mark.asyncio

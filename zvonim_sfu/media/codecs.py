@@ -177,9 +177,11 @@ def stands_on(codec: Codec) -> int | None:
 
 def unwrapped_type(sent: Iterable[Codec], received: Iterable[Codec]) -> int:
     """The payload type of a publisher's redundant audio, if a subscriber cannot take it as it is; 0 for none."""
+    redundant = [codec for codec in sent if codec.name.lower() == RED]
+    if not redundant:
+        return 0
     taken = {codec_key(codec) for codec in received}
-    types = (codec.payload_type for codec in sent if codec.name.lower() == RED and codec_key(codec) not in taken)
-    return next(types, 0)
+    return next((codec.payload_type for codec in redundant if codec_key(codec) not in taken), 0)
 
 
 def repair_types(codecs: Iterable[Codec]) -> dict[int, int]:

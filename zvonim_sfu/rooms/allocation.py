@@ -101,6 +101,11 @@ class Precedence:
         self._pinned = frozenset(wish.key for wish in wishes if wish.pinned)
 
     @property
+    def wished(self) -> Iterable[str]:
+        """Keys of the tracks that the client asks for, whether there are such or not."""
+        return self._wishes
+
+    @property
     def claimants(self) -> frozenset[str]:
         """Keys of what is not in the lowest class."""
         return self._claims.tracks.union(self._wishes)

@@ -358,7 +358,7 @@ class Connection(Protocol):
         """Put a message into the outbox. A client that does not read loses its connection, not the room its time."""
 
     def sample(self, message: ServerMessage) -> None:
-        """Put a message into the outbox, or forget it if others wait there: a newer one follows."""
+        """Put a message into the outbox, or forget it if the client is behind with reading: a newer one follows."""
 
     def relay(self, signal: Signal) -> bool:
         """Put another participant's message into the outbox, unless that could cost the client its connection."""

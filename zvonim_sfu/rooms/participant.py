@@ -32,10 +32,11 @@ if TYPE_CHECKING:
 
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.rooms.allocation import Claims, Published
+    from zvonim_sfu.rooms.allocation import Claims
     from zvonim_sfu.rooms.audience import Reception
     from zvonim_sfu.rooms.events import AudioLevels, Connection, DominantSpeaker, ServerMessage, Signal
     from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.rooms.steps import Steps
     from zvonim_sfu.rooms.view import View
 
 # 192 bits.
@@ -178,6 +179,7 @@ class Participant:
             return False
         if track.muted != muted:
             track.muted = muted
+            self._room.on_track_muted()
             self._room.broadcast(TrackMuted(self.user_id, track_id, muted), sender=self)
         return True
 
@@ -190,12 +192,12 @@ class Participant:
 
     # What the room wants
 
-    def update(self, published: Published[UpTrack], claims: Claims) -> Reception | None:
+    def update(self, steps: Steps[UpTrack], claims: Claims) -> Reception | None:
         """Receive what the others publish, as far as there are slots; `claims` says who goes first.
 
         Returns what it receives now; None while it has no peer.
         """
-        return None if self._viewer is None else self._viewer.update(published, claims)
+        return None if self._viewer is None else self._viewer.update(steps, claims)
 
     def follow_speakers(self, claims: Claims) -> None:
         """Somebody else speaks: where not all fits the link, that is to be seen best."""

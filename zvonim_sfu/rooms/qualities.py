@@ -14,7 +14,7 @@ from zvonim_sfu.rooms.quality import NOTHING, Picture, Reason, distribute, excha
 from zvonim_sfu.rooms.view import EVERYTHING
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from zvonim_sfu.media.layer import Selection
     from zvonim_sfu.media.peer import Peer
@@ -80,6 +80,8 @@ class Qualities:
         "By mid, with the key of the track that it was about."
         self._told_at = self._decided_at = -math.inf
         self._timer: asyncio.TimerHandle | None = None
+        self._is_undecided = False
+        "Whether what the timer waits for is a decision, and not only to tell."
 
     @property
     def is_limited(self) -> bool:
@@ -128,23 +130,44 @@ class Qualities:
         )
         self._select()
 
-    def carry(self, tracks: Mapping[str, UpTrack]) -> bool:
+    def carry(self, tracks: Mapping[str, UpTrack], *, gone: Iterable[str], came: Mapping[str, UpTrack]) -> bool:
         """See to it that slots that carry these (by mid) from now on get what they are to; returns whether to `report`.
 
         Where everybody has all that is wanted, who comes and has sent nothing yet, and who goes, is no reason to decide
-        anew; what comes of it is told a little later, with what is known then.
+        anew; what comes of it is told a little later (`report_later`), with what is known then.
+
+        Args:
+            tracks: what all slots carry from now on.
+            gone: the slots that carried something else before.
+            came: those that did not carry this before.
         """
-        before, self.tracks = self.tracks, tracks
+        self.tracks = tracks
         now = self._loop.time()
-        came = self._pictures({mid: track for mid, track in tracks.items() if before.get(mid) is not track}, now)
-        if self.is_limited or any(picture.ladder for picture in came):
+        pictures = self._pictures(came, now) if came else []
+        if self.is_limited or any(picture.ladder for picture in pictures):
             self.decide()
             return True
-        gone = [mid for mid, track in before.items() if tracks.get(mid) is not track]
-        self._allotment = exchange(self._allotment, gone, came, is_measured=self._peer.estimate_bps is not None)
-        self._select()
-        self._wake(now + TELL_INTERVAL_S)
+        before = self._allotment
+        self._allotment = exchange(before, gone, pictures, is_measured=self._peer.estimate_bps is not None)
+        self._exchange(before.choices, gone, pictures)
         return False
+
+    def _exchange(self, before: Mapping[str, Choice], gone: Iterable[str], came: Sequence[Picture]) -> None:
+        """Have sent what came, and its publishers and those of what is gone know of it; the rest stays as it is."""
+        choices = self._allotment.choices
+        self._peer.wanted_bps = self._allotment.wanted_bps
+        for picture in came:
+            self._take_one(picture.key, _level(choices[picture.mid]))
+        kept = {picture.key for picture in came}
+        for mid in gone:
+            if mid in before and before[mid].key not in kept:
+                self._take_none(before[mid].key)
+            if mid not in choices:
+                self._selected.pop(mid, None)
+        selected = {picture.mid: choices[picture.mid].selection for picture in came}
+        if selected:
+            self._selected |= selected
+            self._peer.select(selected)
 
     def _select(self) -> None:
         """Have sent what is decided, and its publishers know of it."""
@@ -182,20 +205,33 @@ class Qualities:
         if next_at < math.inf:
             self._wake(next_at)
 
+    def report_later(self, mids: Iterable[str]) -> None:
+        """The same in a while, if any of these carries a picture."""
+        if any(mid in self._allotment.choices for mid in mids):
+            self._wake(self._loop.time() + TELL_INTERVAL_S, decides=False)
+
     def take(self, levels: Mapping[str, int]) -> None:
         """Tell video tracks (by key) which level of them is taken from now on, and all others that nothing is."""
-        before, self._taken = self._taken, {}
+        for key in [key for key in self._taken if key not in levels]:
+            self._take_none(key)
         for key, level in levels.items():
-            demand = self._room.demands.get(key)
-            if demand is not None:
-                former, former_level = before.get(key, (None, None))
-                if former is demand:
-                    del before[key]
-                    demand.move(former_level, level)
-                else:
-                    demand.move(None, level)
-                self._taken[key] = demand, level
-        for demand, level in before.values():
+            self._take_one(key, level)
+
+    def _take_one(self, key: str, level: int) -> None:
+        demand = self._room.demands.get(key)
+        former, former_level = self._taken.get(key, (None, None))
+        if former is demand and former_level == level:
+            return
+        if former is not None and former is not demand:
+            self._take_none(key)
+            former_level = None
+        if demand is not None:
+            demand.move(former_level, level)
+            self._taken[key] = demand, level
+
+    def _take_none(self, key: str) -> None:
+        if key in self._taken:
+            demand, level = self._taken.pop(key)
             demand.move(level, None)
 
     def entries(self) -> Iterable[SlotQuality]:
@@ -257,9 +293,12 @@ class Qualities:
                 ordered.append((rank, Picture(mid, track.key, ladder, tile, is_screen=is_screen, is_focus=is_focus)))
         return [picture for _, picture in sorted(ordered, key=lambda pair: pair[0])]
 
-    def _wake(self, at: float) -> None:
+    def _wake(self, at: float, *, decides: bool = True) -> None:
+        """See to it that all is told at this time or before; `decides`: after it has been decided anew."""
+        self._is_undecided |= decides
         if self._timer is None or at < self._timer.when():
-            self._cancel_timer()
+            if self._timer is not None:
+                self._timer.cancel()
             self._timer = self._loop.call_at(at, self._on_timer)
 
     def _on_timer(self) -> None:
@@ -267,10 +306,12 @@ class Qualities:
         self._room.turns.add(self._run)
 
     def _run(self) -> None:
-        self.decide()
+        if self._is_undecided:
+            self.decide()
         self.report()
 
     def _cancel_timer(self) -> None:
+        self._is_undecided = False
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -16,7 +16,7 @@ A pure function, for one subscriber. Its rules, the stronger first:
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -209,7 +209,7 @@ def exchange(before: Allotment, gone: Iterable[str], came: Iterable[Picture], *,
         spent -= choice.rung.bitrate if choice.rung is not None else 0
     left = 0.0 if is_measured else math.inf
     choices |= {picture.mid: _choice(picture, (), -1, left, Memory()) for picture in came}
-    return replace(before, choices=choices, wanted_bps=wanted, spent_bps=spent)
+    return Allotment(choices, wanted, spent, before.is_limited, before.lows)
 
 
 def _note(lows: tuple[float, float, float], estimate_bps: float, now: float) -> tuple[float, float, float]:

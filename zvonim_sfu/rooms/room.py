@@ -19,6 +19,7 @@ from zvonim_sfu.rooms.events import CloseCode, Error, RoomState, UserLeft
 from zvonim_sfu.rooms.ice_servers import ice_servers_for
 from zvonim_sfu.rooms.participant import Participant
 from zvonim_sfu.rooms.statistics import RoomStatistics
+from zvonim_sfu.rooms.steps import Steps
 from zvonim_sfu.rooms.turns import Turns
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ class Room:
         self._ice_servers = ice_servers
         self._on_forgotten = on_forgotten
         self._participants: dict[str, Participant] = {}
-        self._published: Published[UpTrack] | None = None
+        self._steps: Steps[UpTrack] | None = None
         "None when it has to be made anew."
         self._audience = Audience()
         self.demands: dict[str, TrackDemand] = {}
@@ -149,16 +150,21 @@ class Room:
 
     def on_track_added(self, track: UpTrack, demand: TrackDemand | None) -> None:
         """Somebody publishes a track: give it to who has a place for it."""
-        self._published = None
+        self._steps = None
         if demand is not None:
             self.demands[track.key] = demand
         self._schedule(self._audience.concerned_by_arrival(track))
 
     def on_track_removed(self, track: UpTrack) -> None:
         """Somebody publishes a track no more: take it from who has it, and fill its place."""
-        self._published = None
+        self._steps = None
         self.demands.pop(track.key, None)
         self._schedule(self._audience.concerned_by_end(track.key))
+
+    def on_track_muted(self) -> None:
+        """Who is given that track from now on is told so."""
+        if self._steps is not None:
+            self._steps.forget()
 
     def on_ladder_changed(self, track: UpTrack) -> None:
         """There is something else to be had of a track: let those who receive it choose again."""
@@ -174,7 +180,7 @@ class Room:
     def _schedule(self, user_ids: Iterable[str]) -> None:
         """Look at some participants soon. All that happens in one turn of the loop is one update."""
         self._due.update(dict.fromkeys(user_ids))
-        if self._due or self._published is None:
+        if self._due or self._steps is None:
             self.turns.add(self._update)
 
     def close(self, code: CloseCode) -> None:
@@ -184,7 +190,7 @@ class Room:
         participants = list(self._participants.values())
         self._participants.clear()
         self._due.clear()
-        self._published = None
+        self._steps = None
         self.demands.clear()
         for participant in participants:
             participant.close(code)
@@ -196,24 +202,33 @@ class Room:
         for participant in self._participants.values():
             participant.follow_speakers(self._conversation.claims)
 
-    def _update(self) -> None:
-        """Look at one of those who are due."""
-        if self._published is None:
-            participants = self._participants.values()
-            self._published = Published(track for participant in participants for track in participant.tracks)
-            self._conversation.follow(tuple(self._published.by_key.values()))
-        if self._due:
-            user_id = next(iter(self._due))
+    def catch_up(self, user_id: str) -> None:
+        """Let a participant follow now what it is to follow soon, if anything."""
+        if user_id in self._due:
             del self._due[user_id]
             participant = self._participants.get(user_id)
             if participant is not None:
-                self._update_one(participant, self._published)
+                self._update_one(participant, self._up_to_date())
+
+    def _update(self) -> None:
+        """Look at one of those who are due."""
+        self._up_to_date()
+        if self._due:
+            self.catch_up(next(iter(self._due)))
         if self._due:
             self.turns.add(self._update)
 
-    def _update_one(self, participant: Participant, published: Published[UpTrack]) -> None:
+    def _up_to_date(self) -> Steps[UpTrack]:
+        """Return what is published now, and what follows from it."""
+        if self._steps is None:
+            participants = self._participants.values()
+            self._steps = Steps(Published(track for participant in participants for track in participant.tracks))
+            self._conversation.follow(tuple(self._steps.published.by_key.values()))
+        return self._steps
+
+    def _update_one(self, participant: Participant, steps: Steps[UpTrack]) -> None:
         try:
-            reception = participant.update(published, self._conversation.claims)
+            reception = participant.update(steps, self._conversation.claims)
         except Exception:  # noqa: BLE001 - whatever it was, the others go on
             # A broken assumption costs this participant its media, and nobody else theirs.
             self._log.exception("update failed", participant=participant.user_id)

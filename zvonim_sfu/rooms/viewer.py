@@ -4,20 +4,21 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from zvonim_sfu.rooms.allocation import Precedence, allocate
-from zvonim_sfu.rooms.audience import OFFERED, Reception
+from zvonim_sfu.rooms.audience import OFFERED
 from zvonim_sfu.rooms.demand import ALL_WANTED
-from zvonim_sfu.rooms.events import SlotChange, Slots
 from zvonim_sfu.rooms.qualities import Qualities
+from zvonim_sfu.rooms.steps import told
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from zvonim_sfu.media.peer import Peer
     from zvonim_sfu.media.up_track import UpTrack
-    from zvonim_sfu.rooms.allocation import Claims, Published
+    from zvonim_sfu.rooms.allocation import Claims
+    from zvonim_sfu.rooms.audience import Reception
     from zvonim_sfu.rooms.events import ServerMessage
     from zvonim_sfu.rooms.room import Room
+    from zvonim_sfu.rooms.steps import Step, Steps
     from zvonim_sfu.rooms.view import View
 
 
@@ -38,52 +39,57 @@ class Viewer:
         self._user_id = user_id
         self._peer = peer
         self._send = send
-        self._assignment: dict[str, UpTrack | None] = {}
-        self._told: dict[str, str | None] = {}  # key of the track that the client believes to be in a slot, by mid
+        self._assignment: Mapping[str, UpTrack | None] = {}
+        "What the slots carry, by mid."
+        self._has_told = False
+        "Whether the client knows it."
+        self._hidden: frozenset[str] = frozenset()
+        "Mids of the slots that the client does not show."
 
     def set_view(self, view: View) -> None:
         """Note what is on the client's screen. The room is to call `update` for what it asks for."""
         self.qualities.view = view
+        self._hidden = frozenset(mid for mid, tile in view.tiles.items() if tile.is_hidden)
         self.qualities.schedule()
 
-    def update(self, published: Published[UpTrack], claims: Claims) -> Reception:
+    def update(self, steps: Steps[UpTrack], claims: Claims) -> Reception:
         """Receive what the others publish, as far as there are slots; `claims` says who goes first."""
         self.qualities.claims = claims
         if not self.slot_mode:
-            tracks = published.others_than(self._user_id)
+            tracks = steps.published.others_than(self._user_id)
             self._peer.set_tracks(tracks)
             self.qualities.take({track.key: ALL_WANTED for track in tracks if track.kind == "video"})
             return OFFERED
-        view = self.qualities.view
-        hidden = {mid for mid, tile in view.tiles.items() if tile.is_hidden}
-        precedence = Precedence(claims, view.wishes, hidden)
-        assignment = allocate(published, self._user_id, self._peer.slots, self._assignment, precedence)
-        if assignment != self._assignment or assignment.keys() != self._told.keys():
-            self._assign(assignment)
-        held = frozenset(track.key for track in assignment.values() if track is not None)
-        waiting = (published.by_key.get(key) for key in precedence.claimants - held)
-        return Reception(
-            has_slots=True,
-            held=held,
-            wished=frozenset(wish.key for wish in view.wishes),
-            open=frozenset(slot.kind for slot in self._peer.slots if assignment[slot.mid] is None),
-            lacks=any(track is not None and track.participant_id != self._user_id for track in waiting),
+        step = steps.find(
+            self._user_id,
+            self._peer.slots,
+            self._assignment,
+            claims=claims,
+            wishes=self.qualities.view.wishes,
+            hidden=self._hidden,
         )
+        if step.given_up or step.taken or step.news.changes or not self._has_told:
+            self._take(step)
+        self._assignment = step.assignment
+        return step.reception
 
-    def _assign(self, assignment: dict[str, UpTrack | None]) -> None:
-        """Let the slots carry these. What is chosen for a track is known to the peer before the track comes."""
-        before, self._assignment = self._assignment, assignment
-        tracks = {mid: track for mid, track in assignment.items() if track is not None}
-        given_up = {mid: None for mid, track in before.items() if track is not None and tracks.get(mid) is not track}
-        if given_up:
-            self._peer.assign(given_up)
-        is_news = self.qualities.carry(tracks)
-        taken = {mid: track for mid, track in tracks.items() if before.get(mid) is not track}
-        if taken:
-            self._peer.assign(taken)
-        self._tell_slots()
-        if is_news:
+    def _take(self, step: Step[UpTrack]) -> None:
+        """Let the slots carry what they are to. What is chosen for a track is known to the peer before it comes."""
+        if step.given_up:
+            self._peer.assign(step.given_up)
+        is_due = self.qualities.carry(step.tracks, gone=step.given_up, came=step.taken)
+        if step.taken:
+            self._peer.assign(step.taken)
+        message = step.news if self._has_told else told(step.assignment)
+        self._has_told = True
+        mids = [change.mid for change in message.changes]
+        if mids:
+            self._send(message)
+            self.qualities.forget_told(mids)
+        if is_due:
             self.qualities.report()
+        else:
+            self.qualities.report_later((*mids, *step.taken))
 
     def close(self) -> None:
         """Receive nothing any more. The peer is its participant's to close."""
@@ -91,22 +97,4 @@ class Viewer:
 
     def forget_told(self) -> None:
         """Have all slots told again with the next update: this may be another page behind the same WebSocket."""
-        self._told = {}
-
-    def _tell_slots(self) -> None:
-        """Send the slots that carry something else than the client believes."""
-        changes = tuple(
-            SlotChange(mid, None, None, None, muted=False)
-            if track is None
-            else SlotChange(mid, track.participant_id, track.id, track.source, track.muted)
-            for mid, track in self._assignment.items()
-            if mid not in self._told or self._told[mid] != _key(track)
-        )
-        if changes:
-            self._send(Slots(changes))
-            self.qualities.forget_told(change.mid for change in changes)
-        self._told = {mid: _key(track) for mid, track in self._assignment.items()}
-
-
-def _key(track: UpTrack | None) -> str | None:
-    return None if track is None else track.key
+        self._has_told = False

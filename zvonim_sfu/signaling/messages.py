@@ -18,6 +18,7 @@ from zvonim_sfu.rooms.events import (
     CandidateInit,
     DominantSpeaker,
     ServerMessage,
+    SlotQualities,
     Slots,
     SourceName,
     TrackMuted,
@@ -42,10 +43,12 @@ _TYPE_PATTERN: Final = re.compile(r"[a-z0-9-]{1,64}", re.ASCII)
 
 _ENVELOPE: Final = ("type", "from", "to")
 
-# Short messages that a whole room is told at once. Slots too: clients of one kind number theirs alike.
+# Short messages that a whole room is told at once. Slots and their qualities too: clients of one kind number theirs
+# alike, and of who came they are told the same.
 _TOLD_TO_MANY: Final = (
     AudioLevels,
     DominantSpeaker,
+    SlotQualities,
     Slots,
     TrackMuted,
     TrackPublished,
@@ -54,7 +57,7 @@ _TOLD_TO_MANY: Final = (
     UserLeft,
 )
 # In both forms, of as much as happens in one turn of the loop.
-_KEPT_TEXTS: Final = 64
+_KEPT_TEXTS: Final = 128
 
 _write_json: Final = json.JSONEncoder(separators=(",", ":")).encode
 

@@ -7,7 +7,10 @@ from collections import deque
 
 
 class Outbox:
-    """Messages on their way to one client. Putting never waits; one task gets them."""
+    """Messages on their way to one client. Putting never waits.
+
+    All that waits is taken at once while the client keeps up with reading; else one task gets one after the other.
+    """
 
     def __init__(self, max_messages: int, max_bytes: int) -> None:
         self._max_messages = max_messages
@@ -25,20 +28,30 @@ class Outbox:
             return False
         self._messages.append(message)
         self._bytes += len(message)
-        self._changed.set()
         return True
 
     @property
-    def is_empty(self) -> bool:
-        """Whether nothing waits for the client."""
-        return not self._messages
+    def waiting_bytes(self) -> int:
+        """How long all messages that wait are together."""
+        return self._bytes
 
     def can_take(self, message: str) -> bool:
         """Tell whether the outbox would be no more than half full with this message too."""
         return 2 * len(self._messages) < self._max_messages and 2 * (self._bytes + len(message)) <= self._max_bytes
 
+    def take(self) -> list[str]:
+        """Return all that waits."""
+        taken = list(self._messages)
+        self._messages.clear()
+        self._bytes = 0
+        return taken
+
+    def wake(self) -> None:
+        """Let who waits for messages have those that are there."""
+        self._changed.set()
+
     async def get(self) -> str | None:
-        """Wait for the next message; None after the last one."""
+        """Return the next message, None after the last one; waits until there is one and `wake` was called."""
         while not self._messages:
             if self._finished:
                 return None

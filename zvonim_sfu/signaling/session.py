@@ -1,7 +1,8 @@
 """One WebSocket: what a client says goes to its participant, what the room says goes to the client.
 
-Two tasks each: the handler's own, which reads, and one that writes what is in the outbox. Nothing in the room ever
-waits for a client.
+What is in the outbox is written by the room's turns, all of it in one piece: what a room tells its members at a time
+costs each of them one system call. Two tasks each: the handler's own, which reads, and one that writes to a client that
+is behind with reading. Nothing in the room ever waits for a client.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from zvonim_sfu.net.limiter import TokenBucket
 from zvonim_sfu.rooms.events import SFU_ID, Answer, CloseCode, Error, IceCandidate, Offer
 from zvonim_sfu.rooms.limits import clean_name
 from zvonim_sfu.rooms.view import Tile, View, Wish
+from zvonim_sfu.signaling.frames import PING, text_frame
 from zvonim_sfu.signaling.keys import LIMITS, REGISTRY, STRICT_IDENTITY
 from zvonim_sfu.signaling.messages import (
     ClientAnswer,
@@ -53,6 +55,9 @@ PROOF_PREFIX: Final = "zvonim.secret."
 
 # In the outbox: a ping frame in the place of a message.
 _PING: Final = ""
+
+# What is written in one piece at most; the writer waits with more until the client has read some of it.
+MAX_AT_ONCE_BYTES: Final = 65536
 
 # From the decision to close: time to read what waits, and for the client's own close frame. Then the connection is
 # cut. Less than Registry.close waits.
@@ -184,18 +189,23 @@ class Session:
     def send(self, message: ServerMessage) -> None:
         """Put a message into the outbox; cut the client off when it is full."""
         self._log.debug(">", type=message.type)
-        if not self._outbox.put(render(message, nested=self._participant.nested_form)):
+        if self._outbox.put(render(message, nested=self._participant.nested_form)):
+            self._room.turns.add(self._flush)
+        else:
             self.close(CloseCode.TOO_SLOW)
 
     def sample(self, message: ServerMessage) -> None:
-        """Put a message into the outbox if the client has read all that was in it."""
-        if self._outbox.is_empty:
+        """Put a message into the outbox if the client keeps up with reading."""
+        if self._keeps_up():
             self.send(message)
 
     def relay(self, signal: Signal) -> bool:
         """Put another participant's message into the outbox, unless that would fill it by more than half."""
         text = render(signal, nested=self._participant.nested_form)
-        return self._outbox.can_take(text) and self._outbox.put(text)
+        if not (self._outbox.can_take(text) and self._outbox.put(text)):
+            return False
+        self._room.turns.add(self._flush)
+        return True
 
     def close(self, code: CloseCode) -> None:
         """Send what waits, if the client can be expected to read it, and close."""
@@ -207,6 +217,25 @@ class Session:
     async def wait_closed(self) -> None:
         """Return when the WebSocket is closed."""
         await self._closed.wait()
+
+    # Writing
+
+    def _keeps_up(self) -> bool:
+        """Whether all that was written has left for the client."""
+        transport = self._transport
+        return transport is not None and not transport.is_closing() and not transport.get_write_buffer_size()
+
+    def _flush(self) -> None:
+        """Write what waits, and with it what the participant is to be told of changes that it has not followed yet."""
+        self._room.catch_up(self._participant.user_id)
+        self._write_out()
+
+    def _write_out(self) -> None:
+        """Write what waits in one piece, or leave it to the writer if the client does not keep up."""
+        if not self._keeps_up() or self._ws.closed or self._outbox.waiting_bytes > MAX_AT_ONCE_BYTES:
+            self._outbox.wake()
+        elif self._transport is not None and (texts := self._outbox.take()):
+            self._transport.write(b"".join(PING if text == _PING else text_frame(text) for text in texts))
 
     # The two tasks
 
@@ -229,6 +258,9 @@ class Session:
                         await self._ws.pong(message.data)
                     elif self._close_code is None and message.type in (WSMsgType.TEXT, WSMsgType.BINARY):
                         self._handle(message.data if message.type is WSMsgType.TEXT else None)
+                        # What it is answered does not wait for the others' turns.
+                        self._room.turns.discard(self._flush)
+                        self._write_out()
         except (TimeoutError, ConnectionError):
             pass
         finally:
@@ -238,6 +270,7 @@ class Session:
         if self._heard:
             self._heard = False
             self._outbox.put(_PING)
+            self._room.turns.add(self._flush)
             self._beat_timer = self._loop.call_later(HEARTBEAT_S, self._beat)
         else:
             self._log.info("websocket silent")
