@@ -50,6 +50,11 @@ class TransportState(StrEnum):
     CLOSED = "closed"
 
 
+_USUAL: Final = frozenset(
+    {TransportState.NEW, TransportState.CONNECTING, TransportState.CONNECTED, TransportState.CLOSED}
+)
+
+
 class TransportListener(LinkOwner, Protocol):
     """The owner of a transport."""
 
@@ -259,7 +264,9 @@ class Transport:
 
     def _set_state(self, state: TransportState) -> None:
         if state is not self.state and self.state is not TransportState.CLOSED:
-            self._log.info("transport state", state=state.value)
+            # What happens in every call is told once, with its particulars: a line costs as much as a packet to forty.
+            is_usual = state in _USUAL and self.state in _USUAL
+            (self._log.debug if is_usual else self._log.info)("transport state", state=state.value)
             self.state = state
             self._listener.on_transport_state(self, state)
 

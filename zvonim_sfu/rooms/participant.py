@@ -237,7 +237,7 @@ class Participant:
     def on_up_track_added(self, track: UpTrack) -> None:
         """Tell the others of a new track, and give it to them."""
         self._tracks[track.id] = track
-        self._log.info("track published", track=track.id, source=track.source)
+        self._log.debug("track published", track=track.id, source=track.source)
         message = TrackPublished(self.user_id, track.id, track.source, track.muted)
         self._room.broadcast(message, sender=self)
         demand = self._demand.add(track) if self._demand is not None and track.kind == "video" else None
@@ -250,7 +250,7 @@ class Participant:
         del self._tracks[track.id]
         if self._demand is not None:
             self._demand.remove(track)
-        self._log.info("track unpublished", track=track.id)
+        self._log.debug("track unpublished", track=track.id)
         self._room.broadcast(TrackUnpublished(self.user_id, track.id), sender=self)
         self._room.on_track_removed(track)
 

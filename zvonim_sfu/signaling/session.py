@@ -167,7 +167,7 @@ class Session:
 
     async def run(self) -> None:
         """Serve the WebSocket until either side closes it."""
-        self._log.info("websocket opened")
+        self._log.debug("websocket opened")
         writer = asyncio.create_task(self._write())
         try:
             self._participant.attach(self)
