@@ -78,7 +78,9 @@ def test_levels_are_read_and_the_bit_beside_them_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "microphone", [Microphone(level_id=0), Microphone(level_id=2), Microphone(Source.SCREEN_AUDIO)], ids=str
+    "microphone",
+    [Microphone(level_id=0), Microphone(level_id=2), Microphone(Source.SCREEN_AUDIO)],
+    ids=["no-extension", "another-number", "screen-audio"],
 )
 def test_what_is_no_microphone_or_tells_no_levels_has_none(microphone: Microphone) -> None:
     microphone.speak(3)
