@@ -5,10 +5,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from tests.support.links import scenarios
 from tests.support.links.scenarios import KBPS, MBPS
+
+if TYPE_CHECKING:
+    from tests.support.links.link import LinkOptions
 
 UTILISATION = 0.8
 QUEUE_MS = 100.0
@@ -156,7 +161,7 @@ def test_a_layer_that_fits_is_forwarded_and_stays(bps: float, layer_bps: float) 
 
 
 @pytest.mark.parametrize("link", [{}, {"jitter_s": 0.03}, {"loss": 0.02}, {"delay_s": 0.02}, {"queue_s": 1.0}])
-def test_layers_follow_a_link_down_at_once_and_up_soon(link: dict[str, float]) -> None:
+def test_layers_follow_a_link_down_at_once_and_up_soon(link: LinkOptions) -> None:
     """1.5 Mbit/s, 400 kbit/s, 150 kbit/s and back, by the real allocation: no layer is too high or too low for long.
 
     With 150 kbit/s there is sound alone, and it does not wait.

@@ -149,6 +149,8 @@ async def _check(room: Room, chance: random.Random) -> None:
         right, wrong = await _compare(room)
         unseen -= right
         assert time.monotonic() < deadline, f"{len(unseen)} slots carry something else than told: {wrong[:3]}"
+    sent = [spatial >= 0 for guest in room.guests for _, spatial in guest.told().values()]
+    assert sum(sent) > len(sent) / 2, "what is right is not that nothing is sent"
     room.generator.check_alive()
     everybody = [*room.guests, *room.gone]
     streams = [stream for guest in everybody for stream in guest.streams.values()]

@@ -52,6 +52,22 @@ def steps(listener: Subscriber) -> list[int]:
     return [round(ts_delta(b, a) / TICKS) for a, b in pairwise(stamps)]
 
 
+def test_silence_that_is_not_sent_stays_as_long_as_it_was() -> None:
+    """Discontinuous transmission (RFC 7587, section 3.1.3): numbers go on by one, timestamps as the sound does."""
+    microphone = Microphone()
+    listener = listening(microphone)
+    number, stamp = 0, 0
+    for gap in (1, 1, 10, 20, 20, 1, 1, 3000, 1):
+        number, stamp = number + 1, stamp + gap
+        data = rtp(number, stamp * TICKS, payload_type=OPUS.payload_type, payload=b"\x78" if gap > 1 else b"sound")
+        microphone.send(data, stamp * FRAME_S)
+        microphone.pass_time(stamp * FRAME_S + 0.01)
+    assert steps(listener) == [1, 10, 20, 20, 1, 1, 3000, 1]
+    assert listener.numbers == list(range(9))
+    assert [len(packet.payload) for packet in listener.sent] == [5, 5, 1, 1, 1, 5, 5, 1, 5]
+    assert not microphone.nacks
+
+
 def test_levels_are_read_and_the_bit_beside_them_is_not() -> None:
     microphone = Microphone()
     assert microphone.up_track.tells_levels
@@ -62,7 +78,9 @@ def test_levels_are_read_and_the_bit_beside_them_is_not() -> None:
 
 
 @pytest.mark.parametrize(
-    "microphone", [Microphone(level_id=0), Microphone(level_id=2), Microphone(Source.SCREEN_AUDIO)], ids=str
+    "microphone",
+    [Microphone(level_id=0), Microphone(level_id=2), Microphone(Source.SCREEN_AUDIO)],
+    ids=["no-extension", "another-number", "screen-audio"],
 )
 def test_what_is_no_microphone_or_tells_no_levels_has_none(microphone: Microphone) -> None:
     microphone.speak(3)

@@ -217,6 +217,24 @@ def test_what_is_pinned_goes_before_who_speaks_and_that_before_what_is_asked_for
     ).items()
 
 
+def test_who_speaks_goes_before_what_is_asked_for_whether_it_has_the_floor_or_not() -> None:
+    tracks, slots = crowd("ann", "bob", "cem", "dan"), make_slots(2, 0)
+    page = Precedence(wishes=ask("ann/camera", "bob/camera"))
+    first = {mid: track for track in tracks for mid, key in serve(tracks, slots, {}, page).items() if track.key == key}
+    for dominant in ("dan", "eve", None):
+        speaking = Precedence(claims("dan", dominant=dominant), ask("ann/camera", "bob/camera"))
+        then = serve(tracks, slots, dict(first), speaking)
+        assert then["v1"] == "dan/camera", "the last that is asked for gives way"
+        assert then["v0"] == "ann/camera"
+
+
+def test_a_picture_without_its_sound_takes_a_whole_pair_if_it_can() -> None:
+    slots = make_slots(2, 0)
+    sound = track("ann", MICROPHONE)
+    result = give([sound, track("bob", CAMERA)], slots, {"a0": sound})
+    assert shown(result) == {"a0": "ann/microphone", "v1": "bob/camera"}
+
+
 def test_what_is_hidden_gives_way_first() -> None:
     tracks, slots = crowd("ann", "bob", "cem"), make_slots(2, 1)
     first = give(tracks, slots, {})

@@ -129,7 +129,9 @@ async def test_pictures_share_what_the_link_holds_and_the_client_is_told_why() -
     await asyncio.sleep(1)
     assert bob.peer.selected == {"v0": None, "v1": None}
     await asyncio.sleep(1)
-    assert all(entry.paused and entry.reason is Reason.LINK for entry in told(bob).values())
+    assert {mid: (entry.paused, entry.reason) for mid, entry in told(bob).items()} == dict.fromkeys(
+        ("v0", "v1"), (True, Reason.LINK)
+    )
     bob.peer.find_estimate(None)
     await asyncio.sleep(SOON)
     assert bob.peer.selected == {"v0": (2, 0), "v1": (2, 0)}

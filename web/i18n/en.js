@@ -203,6 +203,7 @@ export const en = {
   "stats.jitter_ms": "Jitter",
   "stats.round_trip_ms": "Round trip",
   "stats.layers": "Sizes sent",
+  "stats.layers.none": "none, as nobody looks",
   "stats.reason": "Picture",
   "stats.freezes": "Freezes",
   "stats.frozen_ms": "Frozen for",

@@ -222,6 +222,7 @@ export const ru = {
   "stats.jitter_ms": "Дрожание",
   "stats.round_trip_ms": "Задержка",
   "stats.layers": "Размеры",
+  "stats.layers.none": "никто не смотрит",
   "stats.reason": "Картинка",
   "stats.freezes": "Замираний",
   "stats.frozen_ms": "Замирали",

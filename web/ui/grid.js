@@ -125,7 +125,7 @@ export function planFocus(space, large, small) {
     return { grid, side: "none", large: space, small: grid.tile, columns: 1, perPage: 1, pages: 1 };
   }
   const side = space.width / space.height > SIDE_STRIP_RATIO ? "side" : "below";
-  const strip = side === "side" ? sideStrip(space) : stripBelow(space);
+  const strip = side === "side" ? sideStrip(space) : stripBelow(space, small);
   const most = MOST_TILES - large;
   const paged = small > Math.min(most, strip.fits(0));
   const perPage = Math.max(1, Math.min(most, paged ? strip.fits(PAGER_PX) : small));
@@ -161,19 +161,25 @@ function sideStrip({ width, height }) {
   };
 }
 
-/** @param {Size} space */
-function stripBelow({ width, height }) {
+/**
+ * @param {Size} space
+ * @param {number} count of small tiles
+ */
+function stripBelow({ width, height }, count) {
   const large = { width, height: Math.floor(Math.min(height * LARGE_HEIGHT_SHARE, width * LARGE_RATIO)) };
+  const left = { width, height: height - large.height - GAP_PX };
   const columns = rows(width, STRIP_TILE_BELOW.width);
   const tile = { width: Math.floor((width - GAP_PX * (columns - 1)) / columns), height: 0 };
   tile.height = Math.max(STRIP_TILE_BELOW.height, Math.round(tile.width / STRIP_TILE_RATIO));
-  return {
-    tile,
-    columns,
-    large,
-    /** @param {number} pager */
-    fits: (pager) => columns * rows(height - large.height - GAP_PX - pager, tile.height),
-  };
+  /** @param {number} pager */
+  const fits = (pager) => columns * rows(left.height - pager, tile.height);
+  // A few have more room each, but no more than is small beside the large one.
+  const most = { width: Math.floor((width - GAP_PX) / 2), height: Math.floor(large.height / 2) };
+  const few = fitGrid(left, count);
+  const grown = { width: Math.min(few.tile.width, most.width), height: Math.min(few.tile.height, most.height) };
+  return count <= fits(0) && grown.width * grown.height > tile.width * tile.height
+    ? { tile: grown, columns: few.columns, large, fits }
+    : { tile, columns, large, fits };
 }
 
 /**

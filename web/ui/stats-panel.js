@@ -18,7 +18,7 @@ const SHOWN = [
   ["round_trip_ms", duration],
   ["available_bitrate", bitrate],
   ["resolution", String],
-  ["layers", String],
+  ["layers", (value) => value || t("stats.layers.none")],
   ["reason", String],
   ["fps", (value) => value.toFixed(0)],
   ["codec", String],

@@ -5,6 +5,17 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from itertools import pairwise
 from random import Random
+from typing import TypedDict
+
+
+class LinkOptions(TypedDict, total=False):
+    """What else a link may be told than its capacity; see `Link`."""
+
+    delay_s: float
+    queue_s: float
+    loss: float
+    jitter_s: float
+    seed: int
 
 
 class Link:

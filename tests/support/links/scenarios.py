@@ -9,13 +9,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from random import Random
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from tests.support.links.clock import Clock
 from tests.support.links.link import Link
 from tests.support.links.media import MediaFlow
 from tests.support.links.sources import Adaptive, Layered
 from tests.support.links.tcp import TcpFlow
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from tests.support.links.link import LinkOptions
 
 # Where virtual time begins: a monotonic clock's zero is never near.
 START_S: Final = 1000.0
@@ -103,10 +108,10 @@ def _run(clock: Clock, run: Run, seconds: float) -> Run:
     return run
 
 
-def constant(bps: float, *, seconds: float = 60, feedback_s: float = 0.05, **link: float) -> Run:
+def constant(bps: float, *, seconds: float = 60, feedback_s: float = 0.05, **link: Unpack[LinkOptions]) -> Run:
     """One flow on a link that stays as it is."""
     clock = Clock(START_S)
-    bottleneck = Link(bps, **link)  # type: ignore[arg-type]
+    bottleneck = Link(bps, **link)
     flow = MediaFlow(clock, bottleneck, Adaptive(), start_s=START_S, feedback_s=feedback_s)
     return _run(clock, Run(bottleneck, [flow]), seconds)
 
@@ -218,10 +223,10 @@ SOUND_BPS: Final = 50 * KBPS
 LAYERS_BPS: Final = [150 * KBPS, 500 * KBPS, 1500 * KBPS]
 
 
-def layers(*capacity: tuple[float, float], pictures: int = 1, seconds: float = 60, **link: float) -> Run:
+def layers(*capacity: tuple[float, float], pictures: int = 1, seconds: float = 60, **link: Unpack[LinkOptions]) -> Run:
     """Pictures in simulcast layers of 150, 500 and 1500 kbit/s, and sound, on a link of a capacity over time."""
     clock = Clock(START_S)
-    bottleneck = Link(steps(*capacity), **link)  # type: ignore[arg-type]
+    bottleneck = Link(steps(*capacity), **link)
     source = Layered(LAYERS_BPS, pictures=pictures, reserved_bps=SOUND_BPS)
     return _run(clock, Run(bottleneck, [MediaFlow(clock, bottleneck, source, start_s=START_S, audio=True)]), seconds)
 
@@ -243,10 +248,10 @@ def grid() -> Run:
     return layers((0, 8 * MBPS), (30, 1.5 * MBPS), (60, 600 * KBPS), (90, 8 * MBPS), pictures=9, seconds=150)
 
 
-def down_and_up(**link: float) -> Run:
+def down_and_up(**link: Unpack[LinkOptions]) -> Run:
     """The same on a link that shrinks in steps until it holds little more than sound, and comes back likewise."""
     capacity = ((at, bps) for at, bps, _ in DOWN_AND_UP)
-    return layers(*capacity, seconds=210, **link)  # type: ignore[arg-type]
+    return layers(*capacity, seconds=210, **link)
 
 
 def broken_way_back() -> Run:
