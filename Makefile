@@ -9,8 +9,8 @@ BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx zvonim_sfu/
 # What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
 MINUTES := tests/e2e/test_soak.py tests/e2e/test_churn.py tests/e2e/test_large_room.py
 KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py $(MINUTES:%=--deselect %)
-# Two tests at a time, since most of them wait; of those with browsers one (tests/conftest.py).
-PYTEST := $(BIN)/pytest -n 2
+# Two tests at a time where none has a browser, which wants both cores for itself.
+WITHOUT_BROWSERS := -n 2 --ignore tests/browser
 
 .DEFAULT_GOAL := run
 .PHONY: run dev test test-long check format bench clean help
@@ -23,8 +23,9 @@ dev: $(VENV)/.installed-dev ## the same on all addresses, restarted whenever a f
 	@exec $(BIN)/adev runserver zvonim_sfu/dev.py --app-factory app_factory --port $${ZVONIM_PORT:-8080} --no-livereload
 
 test: $(VENV)/.installed-dev browsers check ## lint, type-check and run all tests, browsers included
-	$(PYTEST)
-	$(PYTEST) --kernel=python $(KERNEL_TESTS)
+	$(BIN)/pytest $(WITHOUT_BROWSERS)
+	$(BIN)/pytest $(WITHOUT_BROWSERS) --kernel=python $(KERNEL_TESTS)
+	$(BIN)/pytest tests/browser
 
 test-long: $(VENV)/.installed-dev browsers ## run the tests that take minutes, or a machine that does nothing else
 	$(BIN)/pytest -m long

@@ -1,18 +1,18 @@
-"""What holds for every test: order, and what runs at once, the kernel, and hypothesis' manners on a shared machine."""
+"""What holds for every test: order, the kernel, and hypothesis' manners on a shared machine."""
 
 from __future__ import annotations
 
 import os
 import sys
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-import pytest
 from hypothesis import settings
-from xdist.scheduler import LoadScopeScheduling
+
+if TYPE_CHECKING:
+    import pytest
 
 BROWSER: Final = Path(__file__).parent / "browser"
-BROWSER_TESTS: Final = "tests/browser/"
 
 # A deadline per example measures the neighbours' load, not the code; pytest-timeout ends what hangs.
 settings.register_profile("zvonim", deadline=None)
@@ -34,14 +34,3 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Run the browser tests last: what fails in a second is not to wait for what takes minutes."""
     items.sort(key=lambda item: BROWSER in item.path.parents)
-
-
-@pytest.hookimpl(optionalhook=True)
-def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
-    """Where several tests run at once (`-n 2`): those with browsers one after the other, and beside them all others.
-
-    Two at once would be more than two cores hold. pytest-xdist's own marks for this have no effect with pytest 9.
-    """
-    scheduler = LoadScopeScheduling(config, log)
-    scheduler._split_scope = lambda nodeid: "browsers" if nodeid.startswith(BROWSER_TESTS) else nodeid
-    return scheduler

@@ -20,7 +20,7 @@ FLAGS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined
 SECONDS: Final = 60
 SEED: Final = 5764
 TESTS: Final = (
-    "media/test_intake.py",
+    "net/test_intake.py",
     "net/test_kernel.py",
     "net/test_kernel_twins.py",
     "net/test_loop.py",
