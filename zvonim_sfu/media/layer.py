@@ -198,7 +198,6 @@ class Layer(Counted):
         self.outlets.close()
         self.payload_type = -1
         self.history = PacketHistory(self.intake)
-        self.intake.last = None
         self._held = None
 
     def forward(self, packet: RtpPacket, sequence: int, now: float, *, is_repair: bool = False) -> bool:
