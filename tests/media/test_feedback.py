@@ -434,6 +434,7 @@ def test_the_timer_looks_for_what_is_missing() -> None:
     link = Link()
     link.feedback.on_timer(1.0)
     link.publisher.send_frame(3, 1.0)
+    link.feedback.wake_tracks(link.publisher.timer)  # as the peer does
     at = link.feedback.on_timer(1.005)
     assert at == pytest.approx(link.publisher.timer)
     link.feedback.on_timer(at)

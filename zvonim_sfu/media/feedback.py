@@ -93,6 +93,8 @@ class Feedback:
         self._last_answered = 0
         "The latest reference time that the client answered."
         self._report_at = 0.0
+        self._tracks_at = -math.inf
+        "When an up track wants its turn."
         self._arrivals_at = 0.0
         self._arrivals_waited = False
         self._arrivals_phase = len(node.transports) // _ARRIVALS_TOGETHER * _ARRIVALS_APART_S
@@ -190,8 +192,15 @@ class Feedback:
                 if not self._arrivals_waited:
                     self._send_arrivals(now)
             next_at = self._arrivals_at
-        round_trip_s = self.round_trip.smoothed_s
-        return min(next_at, *(track.on_timer(now, round_trip_s) for track in self._tracks.up.values()), math.inf)
+        if now >= self._tracks_at - EARLY_S:
+            round_trip_s = self.round_trip.smoothed_s
+            turns = (track.on_timer(now, round_trip_s) for track in self._tracks.up.values())
+            self._tracks_at = min(turns, default=math.inf)
+        return min(next_at, self._tracks_at)
+
+    def wake_tracks(self, at: float) -> None:
+        """Give up tracks a turn of the timer at this time, or before."""
+        self._tracks_at = min(self._tracks_at, at)
 
     def _layers(self) -> list[Layer]:
         return [layer for track in self._tracks.up.values() for layer in track.ordered]

@@ -349,6 +349,7 @@ class Peer:
 
     def wake(self, at: float) -> None:
         """Have up tracks look for what is missing (called by an up track)."""
+        self._feedback.wake_tracks(at)
         self._transport.wake(at)
 
     def on_ladder_changed(self, up_track: UpTrack) -> None:
