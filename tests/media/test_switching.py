@@ -282,6 +282,45 @@ def test_a_layer_that_stops_is_replaced_at_once_and_taken_again_when_it_comes(st
     screen.check()
 
 
+@pytest.mark.parametrize("lasted_s", [0.5, 5])
+def test_a_layer_that_stops_is_noticed_by_the_frames_of_the_others_however_short_it_was_there(lasted_s: float) -> None:
+    camera, screen = Camera(), Screen()
+    screen.watch(camera)
+    camera.run(lasted_s)
+    camera.encoders["f"].is_on = False
+    stopped_at = camera.now
+    while camera.layer("f").is_up:
+        camera.frame()
+        assert camera.now < stopped_at + 0.7
+    camera.run(0.1)
+    assert screen.sources.endswith("fh")
+    screen.check()
+
+
+def test_a_slow_encoding_is_not_taken_for_one_that_has_stopped() -> None:
+    camera, screen = Camera(), Screen()
+    small = camera.encoders["q"]
+    screen.watch(camera)
+    for n in range(600):
+        small.is_on = n % 10 == 0 and n % 50 != 20
+        camera.frame()
+        assert camera.layer("q").is_up or n < 60
+
+
+def test_silence_is_no_part_of_the_rates_of_a_layer_that_comes_again() -> None:
+    camera = Camera()
+    camera.run(5)
+    rung = camera.track.ladder(camera.now)[-1]
+    camera.encoders["f"].is_on = False
+    camera.run(10)
+    camera.encoders["f"].is_on = camera.encoders["f"].keyframe_wanted = True
+    for _ in range(200):
+        camera.frame()
+        bitrate = camera.track.ladder(camera.now)[-1].bitrate
+        assert bitrate == 0 or abs(bitrate - rung.bitrate) < 0.1 * rung.bitrate
+    assert bitrate > 0
+
+
 def test_above_what_is_selected_is_taken_only_when_there_is_nothing_else() -> None:
     camera, screen = Camera(), Screen()
     camera.encoders["q"].is_on = camera.encoders["h"].is_on = False
