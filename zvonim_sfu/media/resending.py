@@ -81,6 +81,19 @@ class Resending:
         self._rtx_ssrc = rtx_ssrc
         self._types = types if rtx_ssrc else {}
 
+    def forward(self, packet: RtpPacket, sequence: int, description: Description, span: Span) -> None:
+        """Send a packet of a span for the first time."""
+        sender = self._sender
+        if (rewritten := rewrite(packet, sequence, description, span, sender)) is None:
+            return
+        number, timestamp, header, tail = rewritten
+        if number > sender.last_sequence:
+            sender.last_sequence = number
+            sender.last_timestamp = timestamp
+        self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
+        sender.packets += 1
+        sender.octets += tail.octets
+
     def keep(self, span: Span, last: int) -> None:
         """Remember a span that has ended just now, with this number of its layer."""
         span.last = last
@@ -131,6 +144,19 @@ class Resending:
             self._send(packet, sequence, span, former)
             return True
         return False
+
+    def take_back(self) -> None:
+        """Let go of what waits to be sent, for a keyframe is to come; its numbers are given again.
+
+        So the receiver misses nothing, and the keyframe does not wait for pictures that nobody needs any more. A number
+        that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1).
+        """
+        sender = self._sender
+        gate = sender.egress.gate
+        if gate is not None:
+            waiting = gate.discard(sender.ssrc, self._rtx_ssrc)
+            while sender.last_sequence & 0xFFFF in waiting:
+                sender.last_sequence -= 1
 
     def _send(self, packet: RtpPacket, sequence: int, span: Span, former: int | None) -> None:
         """Append a packet; `former` is the transport-wide number that it had, None if it gets another."""
