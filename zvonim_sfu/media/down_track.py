@@ -4,7 +4,8 @@ A down track lives as long as its m-section. When another layer of its up track,
 numbers go on without a hole and timestamps never go back (media.span). Timestamps stand for the publisher's capture
 time on the server's clock, so the same moment has the same mapping whoever is in the slot.
 
-The *target* is the layer that is to be sent. It is joined at once, and what was sent before goes on until its keyframe.
+The *target* is the layer that is to be sent. It is joined at once, and what was sent before goes on until its keyframe,
+unless the link holds that by far no longer.
 """
 
 from __future__ import annotations
