@@ -259,7 +259,7 @@ class Gate:
     def hold(self, _packet: object, _size: int, _priority: int) -> bool:
         return True
 
-    def discard(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
         taken = [self._sent.pop() for _ in range(self.waiting)]
         self.waiting = 0
         return {packet.sequence_number for packet in taken}

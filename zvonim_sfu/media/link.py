@@ -225,7 +225,7 @@ class Link:
             return False
         return estimator.estimate_bps < FLOODED * self._sent.bitrate
 
-    def discard(self, ssrc: int, rtx_ssrc: int) -> set[int]:
+    def take_back(self, ssrc: int, rtx_ssrc: int) -> set[int]:
         """Let go of what waits of a picture and of its repairs; returns the 16-bit numbers that have not left so."""
         ssrcs = {ssrc.to_bytes(4), rtx_ssrc.to_bytes(4)}
         packets = self._pacer.discard(lambda packet: packet.header[8:12] in ssrcs)

@@ -154,7 +154,7 @@ class Resending:
         sender = self._sender
         gate = sender.egress.gate
         if gate is not None:
-            waiting = gate.discard(sender.ssrc, self._rtx_ssrc)
+            waiting = gate.take_back(sender.ssrc, self._rtx_ssrc)
             while sender.last_sequence & 0xFFFF in waiting:
                 sender.last_sequence -= 1
 
