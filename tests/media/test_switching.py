@@ -322,6 +322,16 @@ def test_a_number_that_has_left_is_not_given_again() -> None:
     assert (screen.sent[screen.sent.index(early) + 1].sequence_number - early.sequence_number) & 0xFFFF == 1
 
 
+@pytest.mark.parametrize(("is_flooded", "is_replayed"), [(False, True), (True, False)])
+def test_a_flooded_link_is_not_sent_what_is_kept_of_another_layer(is_flooded: bool, is_replayed: bool) -> None:
+    camera, screen, gate = behind_a_gate()
+    camera.encoders["q"].keyframe_wanted = True
+    camera.run(1.9)
+    gate.is_flooded = is_flooded
+    screen.down_track.select(Q, camera.now)
+    assert (screen.down_track.layer is camera.layer("q")) is is_replayed
+
+
 def test_a_link_that_is_full_cuts_no_picture_off_for_a_better_one() -> None:
     camera, screen, gate = behind_a_gate()
     screen.down_track.select(Q, camera.now)

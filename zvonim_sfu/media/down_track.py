@@ -39,9 +39,6 @@ if TYPE_CHECKING:
     from zvonim_sfu.rtp.description import Description, Restriction
     from zvonim_sfu.rtp.packet import RtpPacket
 
-# A picture that goes on may begin with what came of another layer already, up to so much at once; more of it is better
-# asked for anew, as the link may be the reason of the switch. 0.2 s of 1.2 Mbit/s.
-MAX_SWITCH_BYTES: Final = 30_000
 # A keyframe comes within a round trip and a frame: after a second it was lost, or the request was.
 ASK_AGAIN_S: Final = 1.0
 FALL_BACK_S: Final = 2.0  # then there is none to be had: another layer is taken, and this one tried again after a while
@@ -333,8 +330,8 @@ class DownTrack:
         if self._terms.payload_type(layer) < 0:
             return False
         packets = layer.history.since_keyframe(now) if self.kind == "video" else self._lead_in(now)
-        goes_on = self._span is not None or self._is_cut
-        if not packets or (goes_on and sum(len(packet.data) for _, packet in packets) > MAX_SWITCH_BYTES):
+        limit = self._resending.room(goes_on=self._span is not None or self._is_cut)
+        if not packets or sum(len(packet.data) for _, packet in packets) > limit:
             return False
         self._begin(packets, layer, now)
         return True

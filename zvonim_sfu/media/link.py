@@ -42,7 +42,7 @@ TELL_INTERVAL_S: Final = 0.1
 # ... unless it has fallen to less than this share: what is sent until then is lost, or makes the queue longer.
 DEEP_FALL: Final = 0.6
 # The estimate is so small a share of what was sent lately: hardly any picture gets through whole.
-FLOODED: Final = 0.6
+FLOODED: Final = 0.7
 # A client that has agreed to report and says nothing for so long does not do it.
 DEAF_S: Final = 2.0
 # Reports that are read in a second: browsers send twenty at most, and one that lies costs half a millisecond.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.net.sending import UNPACED, shift_fields
+from zvonim_sfu.rtp.history import MAX_REPLAY_BYTES
 from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, ExtensionPlan
 from zvonim_sfu.rtp.rendition import padding_only
 from zvonim_sfu.rtp.rtx import PADDING, wrap
@@ -30,6 +31,12 @@ _pack_header = Struct("!BBHII").pack
 MAX_RESENT: Final = 512
 # Former spans whose packets can still be sent again: more switches than happen in the two seconds that layers keep.
 MAX_SPANS: Final = 8
+
+# A picture that goes on may begin with what came of another layer already, up to so much at once; more of it is better
+# asked for anew, as the link may be the reason of the switch. 0.2 s of 1.2 Mbit/s.
+MAX_SWITCH_BYTES: Final = 30_000
+# No more than this while the link is flooded: most of a burst would be lost in its queue, and be asked for again.
+MAX_FLOODED_BYTES: Final = 4_000
 
 
 class Rewritten(NamedTuple):
@@ -144,6 +151,13 @@ class Resending:
             self._send(packet, sequence, span, former)
             return True
         return False
+
+    def room(self, *, goes_on: bool) -> int:
+        """Return with how many bytes a picture may begin at once; `goes_on`: another layer of it was shown before."""
+        gate = self._sender.egress.gate
+        if not goes_on:
+            return MAX_REPLAY_BYTES
+        return MAX_FLOODED_BYTES if gate is not None and gate.is_flooded else MAX_SWITCH_BYTES
 
     def take_back(self) -> None:
         """Let go of what waits to be sent, for a keyframe is to come; its numbers are given again.
