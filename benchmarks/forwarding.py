@@ -79,6 +79,12 @@ class Nobody:
 class FreeLink(Pacer["Packet"]):
     """A gate that nothing has to wait at."""
 
+    is_flooded = False
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+        """Nothing waits."""
+        return set()
+
     def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
         raise AssertionError("a packet had to wait")
 

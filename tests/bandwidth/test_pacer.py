@@ -87,6 +87,23 @@ def test_audio_never_waits_for_video_but_what_it_takes_is_counted() -> None:
     assert after > before
 
 
+def test_what_is_of_no_use_any_more_is_let_go_of_and_the_rest_keeps_its_order() -> None:
+    pacer: Pacer[int] = Pacer(estimate_bps=MBPS)
+    assert pacer.discard(lambda _: True) == []
+    for item in range(8):
+        pacer.enqueue(item, PACKET, Priority.VIDEO if item < 5 else Priority.REPAIR if item < 7 else Priority.AUDIO)
+    assert pacer.discard(lambda item: item not in {1, 3, 5}) == [0, 2, 4]
+    assert pacer.queued_bytes == 4 * PACKET
+    left: list[int] = []
+    while (at := pacer.next_at()) is not None:
+        left += pacer.release(max(at, 10.0)).items
+    assert left == [7, 5, 1, 3]
+    pacer.enqueue(9, PACKET)
+    pacer.discard(lambda _: True)
+    assert pacer.next_at() is None
+    assert pacer.admit(PACKET, 20.0)
+
+
 def test_what_waits_is_bounded() -> None:
     pacer: Pacer[int] = Pacer(estimate_bps=MBPS)
     taken = sum(pacer.enqueue(index, PACKET) for index in range(1000))

@@ -10,13 +10,15 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.support.links import scenarios
-from tests.support.links.scenarios import KBPS, MBPS
+from tests.support.links.scenarios import KBPS, MBPS, START_S
 
 if TYPE_CHECKING:
     from tests.support.links.link import LinkOptions
 
 UTILISATION = 0.8
 QUEUE_MS = 100.0
+KNOWN_S = 0.4
+"""A feedback each 50 ms, 50 ms each way, and 0.2 s of packets one behind the other."""
 RECOVERY_S = 10.0
 
 
@@ -86,6 +88,13 @@ def test_a_link_that_has_recovered_is_used_again(low_bps: float) -> None:
     run = scenarios.fall_and_return(low_bps)
     assert run.converged_s(UTILISATION * 1.5 * MBPS, 80) < RECOVERY_S
     assert run.utilisation(90, 120) > UTILISATION
+
+
+@pytest.mark.parametrize("low_bps", [100 * KBPS, 400 * KBPS])
+def test_a_link_that_has_become_thin_is_known_at_once(low_bps: float) -> None:
+    run = scenarios.fall_and_return(low_bps)
+    known_at = min(at for at, bps in run.flows[0].estimates if at > START_S + 40 and bps <= low_bps)
+    assert known_at < START_S + 40 + KNOWN_S
 
 
 def test_a_way_back_that_breaks_is_survived() -> None:

@@ -33,9 +33,15 @@ SETTLED_S: Final = 6
 """From a change of the link until what follows from it has followed."""
 STEADY_S: Final = 4
 FREE_AGAIN_S: Final = 20
-MAX_GAP_S: Final = 2.0
-"""Half a second is what is wanted. When three quarters of a link go at once, with 200 ms of it in its queue, it is 0.7
-to 1.4 s: 0.3 until that is known, 0.1 to 0.2 for a keyframe, and the rest in the queue and for what it has lost."""
+MAX_GAP_S: Final = 0.7
+"""Half a second is what is wanted; 0.4 to 0.5 s is what 1.5 Mbit/s that become 0.4 at once mostly take.
+
+It is a whole number of frames, as Chromium shows them as far apart as they were captured, however late they come. On
+1.5 Mbit/s there are six frames in a second, each of which takes 0.4 s of the thin link and does not fit into its queue
+of 0.2 s. So the last whole one was captured up to 0.2 s before the change. After it 0.2 s go by until the change is
+known (0.1 s of packets one behind the other, their way, a report each 60 ms), 0.02 s until the publisher hears of it
+and 0.08 s until its next frame. That makes three or four frames of the six, 0.5 or 0.67 s, or less with luck.
+"""
 AROUND_S: Final = 1.0
 CONCEALED: Final = 0.02
 # Each picture that comes to the screen: when, in seconds, how wide it is, and whether its tile says that it is paused.

@@ -56,6 +56,9 @@ class Scene:
         self.trace = Lines()
         self.arrivals = ArrivalLog()
         self.sent = 0
+        self.rate_bps = 0.0
+        "At which packets come one behind the other; 0: at once."
+        self.free_at = 0.0
         self.padding: list[int] = []
         self.link = Link(
             self.egress,
@@ -92,7 +95,9 @@ class Scene:
         for data in waiting(self.receiver):
             plain = unprotect_rtp(self.inbound, data)
             assert plain is not None
-            self.arrivals.received(int.from_bytes(plain[12 + NUMBER_AT : 12 + NUMBER_AT + 2]), self.now)
+            self.free_at = max(self.free_at, self.now) + (len(data) * 8 / self.rate_bps if self.rate_bps else 0.0)
+            at = self.free_at if self.rate_bps else self.now
+            self.arrivals.received(int.from_bytes(plain[12 + NUMBER_AT : 12 + NUMBER_AT + 2]), at)
             numbers.append(int.from_bytes(plain[2:4]))
         return numbers
 
@@ -221,6 +226,50 @@ def test_what_waits_is_bounded_and_ends_with_the_link(scene: Scene) -> None:
     assert scene.arrive() is not None
     assert (scene.egress.gate, scene.egress.history) == (None, None)
     assert len(scene.flush(*[1000] * 60)) == 60
+
+
+def test_pictures_that_wait_can_be_taken_back_and_have_not_left() -> None:
+    with ExitStack() as stack, pytest.MonkeyPatch.context() as monkeypatch:
+        scene = Scene(stack, monkeypatch)
+        scene.link.negotiated(transport_cc=True)
+        scene.flush(1000)
+        scene.report()
+        left = scene.flush(*[1000] * 60)
+        sound = scene.flush(100, priority=Priority.AUDIO)
+        assert scene.link.take_back(0xBEEF, 0xF00D) == set()
+        waiting = set(range(2, 62)) - set(left)
+        assert waiting
+        assert scene.link.take_back(0xABCD, 0xF00D) == waiting
+        assert scene.egress.drops == {DropReason.SUPERSEDED: len(waiting)}
+        assert scene.link.on_timer(scene.now + 5) > scene.now + 5
+        assert scene.arrive() == []
+        assert sound == [62]
+
+
+def test_a_deep_fall_is_told_at_once(scene: Scene) -> None:
+    scene.link.negotiated(transport_cc=True)
+    scene.go_on(2)
+    assert scene.link.estimate_bps is not None
+    scene.now += 1
+    told = len(scene.told)
+    for bps, times in ((500_000, 1), (450_000, 1), (200_000, 2), (190_000, 2)):
+        scene.now += 0.02
+        scene.link.on_remb(bps, scene.now)
+        assert len(scene.told) == told + times
+
+
+def test_a_link_is_flooded_while_everything_waits_for_far_less_than_is_sent(scene: Scene) -> None:
+    scene.link.negotiated(transport_cc=True)
+    scene.go_on(2, packets=3)
+    assert scene.link.estimate_bps is not None
+    assert scene.link.estimate_bps < 1_500_000
+    assert not scene.link.is_flooded  # 2.4 Mbit/s are more than is known to get through, but nothing waits
+    scene.rate_bps = 400_000
+    scene.go_on(0.35, packets=3)
+    assert scene.link.is_flooded
+    scene.rate_bps = 0.0
+    scene.go_on(1)
+    assert not scene.link.is_flooded
 
 
 def test_more_is_probed_for_only_where_it_is_wanted(scene: Scene) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 import pytest
@@ -242,6 +244,106 @@ def test_a_switch_that_is_taken_back_leaves_nothing_behind() -> None:
     assert [len(camera.layer(rid).outlets.receivers) for rid in "qhf"] == [1, 0, 0]
 
 
+class Gate:
+    """A thin link of a screen, of whose packets the last ones wait and have not left."""
+
+    def __init__(self, screen: Screen) -> None:
+        self.bucket = array("d", bytes(48))
+        self.is_flooded = True
+        self.waiting = 0
+        self._sent = screen.sent
+
+    def admit(self, _size: int, _now: float, _priority: int) -> bool:
+        return True
+
+    def hold(self, _packet: object, _size: int, _priority: int) -> bool:
+        return True
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+        taken = [self._sent.pop() for _ in range(self.waiting)]
+        self.waiting = 0
+        return {packet.sequence_number for packet in taken}
+
+
+def behind_a_gate() -> tuple[Camera, Screen, Gate]:
+    """A screen that has had the best picture for a while."""
+    camera, screen = Camera(), Screen()
+    gate = screen.egress.gate = Gate(screen)
+    screen.watch(camera)
+    camera.run(STALE_S)
+    return camera, screen, gate
+
+
+def test_a_layer_that_the_link_holds_by_far_no_longer_ends_at_once_and_is_not_repaired() -> None:
+    camera, screen, gate = behind_a_gate()
+    camera.answers = False
+    gate.waiting = 5
+    count = len(screen.sent) - 5
+    screen.down_track.select(Q, camera.now)
+    camera.run(0.3)
+    screen.down_track.repair([screen.sent[-1].sequence_number], RepairBudget(sent=0, now=camera.now), camera.now, 0.0)
+    assert len(screen.sent) == count
+    assert screen.down_track.statistics.nacked == 1
+    assert screen.down_track.waiting_since is not None
+    camera.answers = True
+    camera.run(2)
+    before, after = screen.sent[count - 1 : count + 1]
+    assert describe(after.payload, None).keyframe
+    assert (after.sequence_number - before.sequence_number) & 0xFFFF == 1
+    assert ts_delta(after.timestamp, before.timestamp) > 0
+    assert screen.sources.endswith("fq")
+    screen.down_track.repair([after.sequence_number], RepairBudget(sent=0, now=camera.now), camera.now, 0.0)
+    assert screen.sent[-1].data == after.data
+
+
+def test_what_waits_does_not_delay_the_keyframe_that_follows_it() -> None:
+    camera, screen, gate = behind_a_gate()
+    gate.is_flooded = False
+    screen.down_track.select(Q, camera.now)
+    camera.frame()  # goes on meanwhile
+    gate.waiting = 3
+    camera.run(0.5)
+    assert gate.waiting == 0
+    packets = screen.in_order()
+    steps = {(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in pairwise(packets)}
+    assert screen.sources.endswith("fq")
+    assert steps == {1}
+
+
+def test_a_number_that_has_left_is_not_given_again() -> None:
+    camera, screen, gate = behind_a_gate()
+    # Of the last five, the one in the middle came early, and has left.
+    early = screen.sent.pop(-3)
+    screen.sent.insert(-4, early)
+    gate.waiting = 4
+    screen.down_track.select(Q, camera.now)
+    assert screen.sent[-1] is early
+    camera.run(0.5)
+    assert (screen.sent[screen.sent.index(early) + 1].sequence_number - early.sequence_number) & 0xFFFF == 1
+
+
+@pytest.mark.parametrize(("is_flooded", "is_replayed"), [(False, True), (True, False)])
+def test_a_flooded_link_is_not_sent_what_is_kept_of_another_layer(is_flooded: bool, is_replayed: bool) -> None:
+    camera, screen, gate = behind_a_gate()
+    camera.encoders["q"].keyframe_wanted = True
+    camera.run(1.9)
+    gate.is_flooded = is_flooded
+    screen.down_track.select(Q, camera.now)
+    assert (screen.down_track.layer is camera.layer("q")) is is_replayed
+
+
+def test_a_link_that_is_full_cuts_no_picture_off_for_a_better_one() -> None:
+    camera, screen, gate = behind_a_gate()
+    screen.down_track.select(Q, camera.now)
+    camera.run(STALE_S)
+    camera.answers = False
+    screen.down_track.select(F, camera.now)
+    count = len(screen.sent)
+    camera.run(0.3)
+    assert len(screen.sent) > count
+    assert gate.is_flooded
+
+
 def test_who_is_sent_nothing_misses_nothing() -> None:
     camera, screen = Camera(), Screen()
     screen.watch(camera)
@@ -280,6 +382,45 @@ def test_a_layer_that_stops_is_replaced_at_once_and_taken_again_when_it_comes(st
     camera.run(0.5)
     assert screen.down_track.current == (2, 0)
     screen.check()
+
+
+@pytest.mark.parametrize("lasted_s", [0.5, 5])
+def test_a_layer_that_stops_is_noticed_by_the_frames_of_the_others_however_short_it_was_there(lasted_s: float) -> None:
+    camera, screen = Camera(), Screen()
+    screen.watch(camera)
+    camera.run(lasted_s)
+    camera.encoders["f"].is_on = False
+    stopped_at = camera.now
+    while camera.layer("f").is_up:
+        camera.frame()
+        assert camera.now < stopped_at + 0.7
+    camera.run(0.1)
+    assert screen.sources.endswith("fh")
+    screen.check()
+
+
+def test_a_slow_encoding_is_not_taken_for_one_that_has_stopped() -> None:
+    camera, screen = Camera(), Screen()
+    small = camera.encoders["q"]
+    screen.watch(camera)
+    for n in range(600):
+        small.is_on = n % 10 == 0 and n % 50 != 20
+        camera.frame()
+        assert camera.layer("q").is_up or n < 60
+
+
+def test_silence_is_no_part_of_the_rates_of_a_layer_that_comes_again() -> None:
+    camera = Camera()
+    camera.run(5)
+    rung = camera.track.ladder(camera.now)[-1]
+    camera.encoders["f"].is_on = False
+    camera.run(10)
+    camera.encoders["f"].is_on = camera.encoders["f"].keyframe_wanted = True
+    for _ in range(200):
+        camera.frame()
+        bitrate = camera.track.ladder(camera.now)[-1].bitrate
+        assert bitrate == 0 or abs(bitrate - rung.bitrate) < 0.1 * rung.bitrate
+    assert bitrate > 0
 
 
 def test_above_what_is_selected_is_taken_only_when_there_is_nothing_else() -> None:

@@ -60,6 +60,12 @@ class FullBucket(Pacer[Packet]):
         held, self.held = self.held, []
         return held
 
+    is_flooded = False
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+        """Nothing is ever taken back."""
+        return set()
+
     def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
         """Take a few."""
         self.held.append((packet, size, priority))

@@ -138,6 +138,17 @@ async def test_pictures_share_what_the_link_holds_and_the_client_is_told_why() -
 
 
 @warped
+async def test_a_link_that_holds_far_less_than_is_sent_is_followed_without_delay() -> None:
+    _, bob = enter(Call(), "ann", "bob")
+    bob.peer.find_estimate(3_000_000)
+    await asyncio.sleep(2)
+    for estimate, selection in ((900_000, Selection(1, 0)), (300_000, Selection(0, 0)), (60_000, None)):
+        bob.peer.find_estimate(estimate)
+        await settle()
+        assert bob.peer.selected == {"v0": selection}
+
+
+@warped
 async def test_what_a_link_that_is_wide_enough_holds_is_of_no_interest() -> None:
     _, bob = enter(Call(), "ann", "bob")
     bob.peer.find_estimate(1e8)

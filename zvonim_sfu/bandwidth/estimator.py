@@ -28,7 +28,7 @@ from zvonim_sfu.bandwidth.groups import ArrivalGroups
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
-from zvonim_sfu.bandwidth.queueing import Queueing
+from zvonim_sfu.bandwidth.queueing import MAX_RUN_S, Queueing
 from zvonim_sfu.bandwidth.reports import ReportReader
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Trendline, Usage
@@ -54,6 +54,13 @@ REMB_VALID_S: Final = 10.0
 APPLICATION_LIMITED: Final = 0.65
 # A queue in which everything waits for so long is no matter of a keyframe, nor of a probe.
 LASTING_QUEUE_S: Final = 0.05
+# A link that carries less than this share of the estimate has become another one: its queue is full before the slope
+# of delays, smoothed as it is, tells of it.
+COLLAPSED: Final = 0.35
+# ... and less than this share of what is sent: else jitter may be the reason that little seems to come through.
+COLLAPSED_SENT: Final = 0.75
+# What it has carried since, for before that it was the other one.
+LATEST_S: Final = 0.1
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -235,6 +242,11 @@ class Estimator:
         sent_bps = self._throughput.sent_bps
         return sent_bps is None or sent_bps < APPLICATION_LIMITED * self.estimate_bps
 
+    @property
+    def is_queueing(self) -> bool:
+        """Whether everything that came last had waited on the way."""
+        return self._queueing.wait_s >= LASTING_QUEUE_S
+
     def snapshot(self) -> Snapshot:
         """Return what the estimate is made of."""
         bounds = {"delay": self._rate.bps, "loss": self._loss.bps, "remb": self._remb_bps, "max": self.max_bps}
@@ -253,11 +265,13 @@ class Estimator:
         )
 
     def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
-        usage = self._trendline.usage
+        has_collapsed = self._has_collapsed()
+        usage = Usage.OVERUSE if has_collapsed else self._trendline.usage
         # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
         if usage is Usage.OVERUSE:
-            acknowledged_bps = self._queueing.link_bps() or through.latest_bps
+            run_s = LATEST_S if has_collapsed else MAX_RUN_S
+            acknowledged_bps = self._queueing.link_bps(run_s) or through.latest_bps
             if self.is_application_limited and self._queueing.wait_s < LASTING_QUEUE_S:
                 # So little was sent, and for so short a time, that it does not show what the link holds. Should the
                 # queue last, it will.
@@ -293,7 +307,19 @@ class Estimator:
             self._contention.reduced(acknowledged_bps, now)
             self._probes.overused(before_bps=before_bps, now=now)
         if self._rate.bps < before_bps:
-            self._loss.skip(now + self._round_trip.smoothed_s)
+            # What is lost behind a queue that has grown at once is reported when all of it has come.
+            full_s = self._round_trip.shortest_s + 2 * self._queueing.wait_s if has_collapsed else 0.0
+            self._loss.skip(now + max(self._round_trip.smoothed_s, full_s))
+
+    def _has_collapsed(self) -> bool:
+        """Whether everything waits, longer and longer, since the link carries far less than was thought."""
+        queueing = self._queueing
+        if queueing.wait_s < LASTING_QUEUE_S or not queueing.is_growing:
+            return False
+        link_bps, sent_bps = queueing.link_bps(LATEST_S), self._throughput.sent_bps
+        if link_bps is None or sent_bps is None:
+            return False
+        return link_bps < COLLAPSED * self._rate.bps and link_bps < COLLAPSED_SENT * sent_bps
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -9,6 +9,8 @@ from enum import IntEnum
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from zvonim_sfu.bandwidth.probing import Probe
 
 # Faster than the estimate: what the encoder makes comes in frames, and is not to wait for the next one.
@@ -158,6 +160,20 @@ class Pacer(Generic[Item]):
             self._count(padding)
         self._set_rate()
         return Release(items, padding)
+
+    def discard(self, is_useless: Callable[[Item], bool]) -> list[Item]:
+        """Let go of pictures and repairs that wait and are of no use any more; returns these pictures, in order."""
+        found: list[Item] = []
+        if self.queued_bytes:
+            for priority in (Priority.REPAIR, Priority.VIDEO):
+                queue = self._queues[priority]
+                found = [item for _, item in queue if is_useless(item)]
+                kept = [entry for entry in queue if not is_useless(entry[1])]
+                queue.clear()
+                queue.extend(kept)
+            self.queued_bytes = sum(size for queue in self._queues for size, _ in queue)
+            self._set_rate()
+        return found
 
     def _set_rate(self) -> None:
         """Follow what has changed: the probe, what waits, the estimate."""

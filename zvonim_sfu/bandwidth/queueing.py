@@ -31,13 +31,17 @@ class Queueing:
     however little was sent.
     """
 
-    __slots__ = ("_before", "_latest", "_latest_since", "_recent", "wait_s")
+    __slots__ = ("_before", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
 
     wait_s: float
     """How long the packet of the last report waited that waited least, in seconds."""
 
+    is_growing: bool
+    """Whether that is longer than in the report before."""
+
     def __init__(self) -> None:
         self.wait_s = 0.0
+        self.is_growing = False
         self._recent: deque[Report] = deque()
         self._reset(math.inf, -math.inf)
 
@@ -66,14 +70,19 @@ class Queueing:
             self._before, self._latest, self._latest_since = self._latest, shortest, at
         elif shortest < self._latest:
             self._latest = shortest
-        self.wait_s = shortest - self._shortest_s
+        wait_s = shortest - self._shortest_s
+        self.is_growing = wait_s > self.wait_s
+        self.wait_s = wait_s
         recent = self._recent
         recent.append(report)
         while at - recent[0].arrived_at[-1] > MEMORY_S:
             recent.popleft()
 
-    def link_bps(self) -> float | None:
-        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough."""
+    def link_bps(self, run_s: float = MAX_RUN_S) -> float | None:
+        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough.
+
+        Of a run that lasted longer, only the last `run_s` seconds count.
+        """
         way_s = self._shortest_s + MIN_WAIT_S
         # Backwards from the last packet: of the run that is looked at, its end, and the bytes that came after its
         # first packet; the packet behind the one in hand, which tells whether the run goes on.
@@ -87,7 +96,7 @@ class Queueing:
                     if not is_run:
                         is_run, end, carried = True, arrived_after, 0.0
                     carried += size_after
-                    if end - arrived_at >= MAX_RUN_S:
+                    if end - arrived_at >= run_s:
                         return carried * 8 / (end - arrived_at)
                 elif is_run:
                     if end - arrived_after >= MIN_RUN_S:

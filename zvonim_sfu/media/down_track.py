@@ -4,7 +4,8 @@ A down track lives as long as its m-section. When another layer of its up track,
 numbers go on without a hole and timestamps never go back (media.span). Timestamps stand for the publisher's capture
 time on the server's clock, so the same moment has the same mapping whoever is in the slot.
 
-The *target* is the layer that is to be sent. It is joined at once, and what was sent before goes on until its keyframe.
+The *target* is the layer that is to be sent. It is joined at once, and what was sent before goes on until its keyframe,
+unless the link holds that by far no longer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zvonim_sfu.bandwidth.pacer import Priority
 from zvonim_sfu.media.codecs import repair_types
 from zvonim_sfu.media.layer import HIGHEST, Selection
-from zvonim_sfu.media.resending import Resending, rewrite
+from zvonim_sfu.media.resending import Resending
 from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, Numbering, Span, begin
 from zvonim_sfu.media.terms import Terms
 from zvonim_sfu.media.totals import DownTrackCounters
@@ -38,9 +39,6 @@ if TYPE_CHECKING:
     from zvonim_sfu.rtp.description import Description, Restriction
     from zvonim_sfu.rtp.packet import RtpPacket
 
-# A picture that goes on may begin with what came of another layer already, up to so much at once; more of it is better
-# asked for anew, as the link may be the reason of the switch. 0.2 s of 1.2 Mbit/s.
-MAX_SWITCH_BYTES: Final = 30_000
 # A keyframe comes within a round trip and a frame: after a second it was lost, or the request was.
 ASK_AGAIN_S: Final = 1.0
 FALL_BACK_S: Final = 2.0  # then there is none to be had: another layer is taken, and this one tried again after a while
@@ -79,6 +77,8 @@ class DownTrack:
         self._target: Layer | None = None
         self._span: Span | None = None
         "What is being sent; None while a picture waits for its keyframe."
+        self._is_cut = False
+        "Whether it waits with nothing sent, so that the link is free for that keyframe."
         self._resending = Resending(sender, batch)
         self._avoided: Layer | None = None
         "A layer of which no keyframe came when it was asked for."
@@ -133,6 +133,7 @@ class DownTrack:
         self._set_target(None)
         self._end_span()
         self._resending.forget()
+        self._is_cut = False
         self.up_track = self._unsupported = self._avoided = self.waiting_since = None
 
     def select(self, selection: Selection | None, now: float) -> None:
@@ -231,7 +232,7 @@ class DownTrack:
             if sequence < span.first:
                 span = self._resending.span_at(layer, sequence)
             if span is not None:  # not from before this source came in
-                self._send(packet, sequence, description, span)
+                self._resending.forward(packet, sequence, description, span)
         elif layer is self._target:
             if (self.kind == "video" and not description.keyframe) or self._terms.payload_type(layer) < 0:
                 return
@@ -266,9 +267,21 @@ class DownTrack:
                 if self.kind == "video":
                     self.waiting_since = now
                     up_track.watch(now)
+                    self._cut(target)
             self._batch.flush()
         elif target is not None:
             self._aim_within(target, now)
+
+    def _cut(self, target: Layer) -> None:
+        """Send no more of a layer that the link holds by far no longer.
+
+        Hardly anything of it would arrive whole, and the keyframe that is waited for would have to wait behind it.
+        """
+        span, gate = self._span, self._sender.egress.gate
+        if span is not None and target.spatial < span.layer.spatial and gate is not None and gate.is_flooded:
+            self._end_span()
+            self._resending.take_back()
+            self._is_cut = True
 
     def _aim_within(self, layer: Layer, now: float) -> None:
         """Have as much go out of the layer that is sent as is to: less from its next picture on, more when it can."""
@@ -317,9 +330,8 @@ class DownTrack:
         if self._terms.payload_type(layer) < 0:
             return False
         packets = layer.history.since_keyframe(now) if self.kind == "video" else self._lead_in(now)
-        if not packets or (
-            self._span is not None and sum(len(packet.data) for _, packet in packets) > MAX_SWITCH_BYTES
-        ):
+        limit = self._resending.room(goes_on=self._span is not None or self._is_cut)
+        if not packets or sum(len(packet.data) for _, packet in packets) > limit:
             return False
         self._begin(packets, layer, now)
         return True
@@ -338,18 +350,13 @@ class DownTrack:
         assert self.up_track is not None  # who is not subscribed is not forwarded to
         self._end_span()
         sender = self._sender
+        if self.kind == "video":
+            self._resending.take_back()
         span = self._span = begin(
             packets,
             layer,
             layer.outlets.outlet(layer, self.wanted_of(layer) or EVERYTHING),
-            Numbering(
-                sender.last_sequence,
-                sender.last_timestamp,
-                has_begun=sender.packets > 0,
-                payload=self._last_payload,
-                base=self._timestamp_base,
-                clock_rate=self.clock_rate,
-            ),
+            Numbering.of(sender, self._last_payload, self._timestamp_base, self.clock_rate),
             former=self._resending.latest,
             payload_type=self._terms.payload_type(layer),
             captured_at=self.up_track.clock.capture_time(layer.clock, packets[-1][1].timestamp, now),
@@ -357,29 +364,18 @@ class DownTrack:
         )
         if self.kind == "video":
             self._resending.forget()  # who decodes a keyframe needs nothing from before it, and a thin link has no room
-        self.waiting_since = None
+        self.waiting_since, self._is_cut = None, False
         span.apply(sender)
         layer.outlets.sort()
         for sequence, packet in packets:
-            self._send(packet, sequence, layer.description_of(packet, sequence), span)
-
-    def _send(self, packet: RtpPacket, sequence: int, description: Description, span: Span) -> None:
-        sender = self._sender
-        if (rewritten := rewrite(packet, sequence, description, span, sender)) is None:
-            return
-        number, timestamp, header, tail = rewritten
-        if number > sender.last_sequence:
-            sender.last_sequence = number
-            sender.last_timestamp = timestamp
-        self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
-        sender.packets += 1
-        sender.octets += tail.octets
+            self._resending.forward(packet, sequence, layer.description_of(packet, sequence), span)
 
     def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), if it is kept and the link allows it."""
         for number in lost:
             self.statistics.nacked += 1
-            self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
+            if not self._is_cut:
+                self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
 
     def pad(self, size: int) -> bool:
         """Send about `size` bytes of padding, for who flushes then; False if the subscriber takes none, or not yet."""

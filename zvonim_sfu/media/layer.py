@@ -19,7 +19,7 @@ from zvonim_sfu.rtp.rendition import with_marker
 from zvonim_sfu.rtp.timing import SenderClock
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from zvonim_sfu.media.codecs import CodecKey
     from zvonim_sfu.media.outlets import Outlets
@@ -31,11 +31,13 @@ if TYPE_CHECKING:
 # Publishers answer a request within a round trip and a frame; a keyframe costs them five to ten frames, so what
 # comes in between is served by the same one.
 KEYFRAME_INTERVAL_S: Final = 0.5
-# An encoding that brings nothing for this many of its frames, while others of its track go on, was switched off by its
-# publisher. Encoders that are short of bits drop some frames in a row, and a receiver's picture stands still meanwhile.
+# An encoding that brings nothing while another of its track brings this many frames was switched off by its publisher.
+# Encoders that are short of bits drop some frames in a row, and a receiver's picture stands still meanwhile.
 STOPPED_AFTER_FRAMES: Final = 6
 MIN_STOPPED_S: Final = 0.4
 MAX_STOPPED_S: Final = 1.5
+# What frame rates are compared by falls no faster than this in a second: who gets slower and slower is about to stop.
+USUAL_FALL: Final = 0.9
 BASE: Final = Restriction(0, 0)
 
 
@@ -131,6 +133,8 @@ class Layer(Counted):
     "Of these octets, updated each second."
     frame_rate: float = 0.0
     "In Hz, smoothed over some seconds; 0 before the second update."
+    usual_rate: float = 0.0
+    "The same, falling slowly."
     requested: int = 0
     "Packets that the publisher was asked for again, each time that it was."
     repaired: int = 0
@@ -337,19 +341,33 @@ class Layer(Counted):
             if now > at:
                 rate = (self.frames - frames) / (now - at)
                 self.frame_rate = rate if self.frame_rate == 0 else self.frame_rate + (rate - self.frame_rate) / 2
+        self.usual_rate = max(self.frame_rate, USUAL_FALL * self.usual_rate)
         self._measured = self.frames, now
 
-    def is_live(self, now: float) -> bool:
-        """Whether packets come, judged by how often they do.
+    def begin_anew(self) -> None:
+        """It comes again after a silence, which is not to count in its rates."""
+        self.rate = BitrateMeter()
+        self.frame_rate = self.usual_rate = 0.0
+        self._measured = None
+        self.rates.begin_anew()
 
-        Of several encodings of one picture, pass as `now` when the latest packet of all of them came: a camera that is
-        off, or a way that is lost, stops none of them.
+    def is_live(self, now: float, others: Iterable[Layer]) -> bool:
+        """Whether packets come, judged by the frames that other encodings of the same picture bring meanwhile.
+
+        Pass as `now` when the latest packet of all of them came: a camera that is off, or a way that is lost, stops
+        none of them.
         """
         silence_s = now - self.last_at
         if silence_s <= MIN_STOPPED_S:
             return True
-        usual_s = STOPPED_AFTER_FRAMES / self.frame_rate if self.frame_rate > 0 else MAX_STOPPED_S
-        return silence_s <= min(MAX_STOPPED_S, max(MIN_STOPPED_S, usual_s))
+        return silence_s <= MAX_STOPPED_S and all(other.frames_for(self) < STOPPED_AFTER_FRAMES for other in others)
+
+    def frames_for(self, other: Layer) -> float:
+        """Return how many frames another encoding would have brought since its last packet, going by this one."""
+        came = sum(packet.marker for _, packet in self.history.since_time(other.last_at))
+        # A small picture of a screen may be meant to come at a third of the rate.
+        is_slower = 0 < other.usual_rate < self.usual_rate
+        return came * other.usual_rate / self.usual_rate if is_slower else came
 
     def rungs(self, *, is_only: bool) -> list[Rung]:
         """Return what can be had of it; of several encodings only what has the size of the whole."""

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from zvonim_sfu.bandwidth.estimator import Estimator
 from zvonim_sfu.bandwidth.pacer import Pacer, Priority
 from zvonim_sfu.bandwidth.trace import Recorder
+from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.sending import UNPACED, Packet
 from zvonim_sfu.rtp.rate import BitrateMeter
 
@@ -38,6 +39,10 @@ LOOK_S: Final = 0.2
 # The owner hears of a change of at least this share, and not more often than this.
 TELL_CHANGE: Final = 0.03
 TELL_INTERVAL_S: Final = 0.1
+# ... unless it has fallen to less than this share: what is sent until then is lost, or makes the queue longer.
+DEEP_FALL: Final = 0.6
+# The estimate is so small a share of what was sent lately: hardly any picture gets through whole.
+FLOODED: Final = 0.7
 # A client that has agreed to report and says nothing for so long does not do it.
 DEAF_S: Final = 2.0
 # Reports that are read in a second: browsers send twenty at most, and one that lies costs half a millisecond.
@@ -55,7 +60,7 @@ class LinkOwner(Protocol):
     """What would be sent if the link held it, in bit/s: probes go no higher than needed for it."""
 
     def on_estimate(self, now: float) -> None:
-        """What the link holds has changed by more than 3 %; told ten times a second at most."""
+        """What the link holds has changed by more than 3 %; told ten times a second at most, a deep fall at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +204,8 @@ class Link:
 
     def _tell(self, now: float) -> None:
         bps, told_bps = self.estimate_bps, self._told_bps
-        if now - self._told_at < TELL_INTERVAL_S or bps == told_bps:
+        is_deep = bps is not None and told_bps is not None and bps < DEEP_FALL * told_bps
+        if (now - self._told_at < TELL_INTERVAL_S and not is_deep) or bps == told_bps:
             return
         if bps is None or told_bps is None or abs(bps - told_bps) > TELL_CHANGE * told_bps:
             self._told_bps, self._told_at = bps, now
@@ -210,6 +216,21 @@ class Link:
         is_taken = self._pacer.enqueue(packet, size, priority)
         self._wake_to_release()
         return is_taken
+
+    @property
+    def is_flooded(self) -> bool:
+        """Whether far more was sent lately than the link holds, and everything waits for it."""
+        estimator = self._estimator
+        if estimator is None or not estimator.is_queueing:
+            return False
+        return estimator.estimate_bps < FLOODED * self._sent.bitrate
+
+    def take_back(self, ssrc: int, rtx_ssrc: int) -> set[int]:
+        """Let go of what waits of a picture and of its repairs; returns the 16-bit numbers that have not left so."""
+        ssrcs = {ssrc.to_bytes(4), rtx_ssrc.to_bytes(4)}
+        packets = self._pacer.discard(lambda packet: packet.header[8:12] in ssrcs)
+        self._egress.drops[DropReason.SUPERSEDED] += len(packets)
+        return {int.from_bytes(packet.header[2:4]) for packet in packets}
 
     def _wake_to_release(self) -> None:
         at = self._pacer.next_at()

@@ -140,6 +140,11 @@ class Numbering(NamedTuple):
     "The timestamp that stands for the server's time 0."
     clock_rate: int
 
+    @classmethod
+    def of(cls, sender: Sender, payload: PayloadNumbers, base: int, clock_rate: int) -> Numbering:
+        """Where the down track of a sender stands."""
+        return cls(sender.last_sequence, sender.last_timestamp, sender.packets > 0, payload, base, clock_rate)
+
 
 def begin(
     packets: Sequence[tuple[int, RtpPacket]],

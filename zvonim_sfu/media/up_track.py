@@ -304,6 +304,8 @@ class UpTrack:
             for receiver in self._receivers:
                 receiver.on_codec()
         if not layer.is_up or not self._is_told:
+            if not layer.is_up:
+                layer.begin_anew()
             layer.is_up = True
             layer.last_at = now
             if len(self.encodings) > 1:
@@ -340,7 +342,7 @@ class UpTrack:
         """Return what can be had of this track now, the least first; nothing before its first packet."""
         newest = self._newest(now)
         is_only = len(self.encodings) == 1
-        live = [layer for layer in self.ordered if layer.is_up and layer.is_live(newest)]
+        live = [layer for layer in self.ordered if layer.is_up and layer.is_live(newest, self.ordered)]
         return tuple(rung for layer in live for rung in layer.rungs(is_only=is_only))
 
     def restriction(self, layer: Layer, selection: Selection) -> Restriction:
@@ -389,7 +391,7 @@ class UpTrack:
     def _check(self, now: float) -> None:
         # A layer without others goes on, whatever it brings.
         newest = self._newest(now)
-        stopped = [layer for layer in self.ordered if layer.is_up and not layer.is_live(newest)]
+        stopped = [layer for layer in self.ordered if layer.is_up and not layer.is_live(newest, self.ordered)]
         for layer in stopped:
             layer.is_up = False
             layer.payload_type = -1  # the next packet is looked at

@@ -32,6 +32,7 @@ class DropReason(StrEnum):
     NO_PATH = "no-path"
     TOO_LONG = "too-long"
     PACER_FULL = "pacer-full"
+    SUPERSEDED = "superseded"
     PROTECT_FAILED = "protect-failed"
     SOCKET_FULL = "socket-full"
     NO_BUFFERS = "no-buffers"

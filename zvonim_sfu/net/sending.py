@@ -56,11 +56,18 @@ class Gate(Protocol):
 
     bucket: array[float]
 
+    @property
+    def is_flooded(self) -> bool:
+        """Whether far more was sent lately than the link holds, and everything waits for it."""
+
     def admit(self, size: int, now: float, priority: Priority, /) -> bool:
         """Count a packet of this size as sent now; False if it is to be held."""
 
     def hold(self, packet: Packet, size: int, priority: Priority, /) -> bool:
         """Take a packet; False if too much waits, and it is dropped."""
+
+    def take_back(self, ssrc: int, rtx_ssrc: int, /) -> set[int]:
+        """Let go of what waits of a picture and of its repairs; returns the 16-bit numbers that have not left so."""
 
 
 class Egress:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 # What changes within this time is one decision.
 COALESCE_S: Final = 0.1
+# Not so a link that holds less than this share of what is sent: what goes on until then is lost.
+DEEP_FALL: Final = 0.6
 # An estimate that rises, or falls to what is still enough, has less haste.
 NO_HASTE_S: Final = 0.5
 # Rates and patience change by themselves; a link that holds so many times what is wanted is looked at less often.
@@ -90,8 +92,10 @@ class Qualities:
 
     def on_estimate(self) -> None:
         """What the link holds has changed: down at once, up soon."""
-        estimate = self._peer.estimate_bps
-        if estimate is None or estimate < self._allotment.spent_bps:
+        estimate, spent = self._peer.estimate_bps, self._allotment.spent_bps
+        if estimate is not None and estimate < DEEP_FALL * spent:
+            self._wake(self._loop.time())
+        elif estimate is None or estimate < spent:
             self.schedule()
         elif self.is_limited:
             self._wake(self._decided_at + NO_HASTE_S)

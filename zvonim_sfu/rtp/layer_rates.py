@@ -42,6 +42,10 @@ class LayerRates:
         if description[2]:
             self._frames[cell] += 1
 
+    def begin_anew(self) -> None:
+        """Forget what was seen up to now: nothing has come for a while."""
+        self._looks.clear()
+
     def look(self, now: float) -> None:
         """Take rates up to this time (s, monotonic)."""
         self._looks.append(_Look(now, tuple(self._octets), tuple(self._frames)))
