@@ -93,7 +93,7 @@ class Feedback:
         self._last_answered = 0
         "The latest reference time that the client answered."
         self._report_at = 0.0
-        self._tracks_at = -math.inf
+        self._tracks_at: float = -math.inf
         "When an up track wants its turn."
         self._arrivals_at = 0.0
         self._arrivals_waited = False
@@ -194,8 +194,8 @@ class Feedback:
             next_at = self._arrivals_at
         if now >= self._tracks_at - EARLY_S:
             round_trip_s = self.round_trip.smoothed_s
-            turns = (track.on_timer(now, round_trip_s) for track in self._tracks.up.values())
-            self._tracks_at = min(turns, default=math.inf)
+            wanted = [track.on_timer(now, round_trip_s) for track in self._tracks.up.values()]
+            self._tracks_at = min(wanted, default=math.inf)
         return min(next_at, self._tracks_at)
 
     def wake_tracks(self, at: float) -> None:

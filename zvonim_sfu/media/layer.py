@@ -344,12 +344,15 @@ class Layer(Counted):
         self.usual_rate = max(self.frame_rate, USUAL_FALL * self.usual_rate)
         self._measured = self.frames, now
 
-    def begin_anew(self) -> None:
-        """It comes again after a silence, which is not to count in its rates."""
-        self.rate = BitrateMeter()
-        self.frame_rate = self.usual_rate = 0.0
-        self._measured = None
-        self.rates.begin_anew()
+    def come(self, now: float) -> None:
+        """It brings packets; where it had stopped, its silence is not to count in its rates."""
+        if not self.is_up:
+            self.rate = BitrateMeter()
+            self.frame_rate = self.usual_rate = 0.0
+            self._measured = None
+            self.rates.begin_anew()
+        self.is_up = True
+        self.last_at = now
 
     def is_live(self, now: float, others: Iterable[Layer]) -> bool:
         """Whether packets come, judged by the frames that other encodings of the same picture bring meanwhile.

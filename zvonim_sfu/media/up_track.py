@@ -304,10 +304,7 @@ class UpTrack:
             for receiver in self._receivers:
                 receiver.on_codec()
         if not layer.is_up or not self._is_told:
-            if not layer.is_up:
-                layer.begin_anew()
-            layer.is_up = True
-            layer.last_at = now
+            layer.come(now)
             if len(self.encodings) > 1:
                 self._publisher.wake(now + CHECK_INTERVAL_S)
             self._on_layers(now)
