@@ -185,8 +185,8 @@ class Micro(_Model):
     """CPU time; the least of several repetitions."""
 
 
-class Results(_Model):
-    """One run."""
+class Results(_Model, frozen=False):
+    """One run, filled in as it goes on."""
 
     format: int = FORMAT
     date: datetime

@@ -9,7 +9,7 @@ import pytest
 from benchmarks import report, results
 from benchmarks.__main__ import main
 from benchmarks.capacity import LADDERS, limits
-from benchmarks.results import Knee, Quantiles
+from benchmarks.results import Knee, LargeCall, LargeCallStep, Quantiles
 from zvonim_sfu.config import load
 
 
@@ -84,3 +84,12 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit):
         main([command, "--help"])
     assert "usage:" in capsys.readouterr().out
+
+
+def test_a_large_call_has_its_place_among_the_results() -> None:
+    found = results.read(report.REFERENCE)
+    round_ = found.shapes[0].rounds["zvonim"][0]
+    found.large_call = LargeCall(
+        steps=[LargeCallStep(participants=100, encodings=106, rounds=[round_])], plain=[round_, round_]
+    )
+    assert "| 100 | 106 |" in report.plain(results.Results.model_validate_json(found.model_dump_json()))
