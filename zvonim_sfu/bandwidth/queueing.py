@@ -21,6 +21,8 @@ MIN_WAIT_S: Final = 0.005
 MIN_RUN_S: Final = 0.08
 MAX_RUN_S: Final = 0.2
 MEMORY_S: Final = 0.5
+# So long is enough to see that it is another link.
+LATEST_S: Final = 0.1
 
 
 class Queueing:
@@ -78,11 +80,8 @@ class Queueing:
         while at - recent[0].arrived_at[-1] > MEMORY_S:
             recent.popleft()
 
-    def link_bps(self, run_s: float = MAX_RUN_S) -> float | None:
-        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough.
-
-        Of a run that lasted longer, only the last `run_s` seconds count.
-        """
+    def link_bps(self) -> float | None:
+        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough."""
         way_s = self._shortest_s + MIN_WAIT_S
         # Backwards from the last packet: of the run that is looked at, its end, and the bytes that came after its
         # first packet; the packet behind the one in hand, which tells whether the run goes on.
@@ -96,7 +95,7 @@ class Queueing:
                     if not is_run:
                         is_run, end, carried = True, arrived_after, 0.0
                     carried += size_after
-                    if end - arrived_at >= run_s:
+                    if end - arrived_at >= MAX_RUN_S:
                         return carried * 8 / (end - arrived_at)
                 elif is_run:
                     if end - arrived_after >= MIN_RUN_S:
@@ -105,4 +104,29 @@ class Queueing:
                 sent_after, arrived_after, size_after = sent_at, arrived_at, size
         if is_run and end - arrived_after >= MIN_RUN_S:
             return carried * 8 / (end - arrived_after)
+        return None
+
+    def latest_bps(self) -> float | None:
+        """Return what the link has carried in the last tenth of a second, in bit/s.
+
+        None if it was not full up to the last packet, or if most of that time nothing came at all: whatever carries
+        packets may stop for a moment, and says nothing of its rate by it.
+        """
+        way_s = self._shortest_s + MIN_WAIT_S
+        end = sent_after = arrived_after = size_after = carried = longest_s = 0.0
+        for report in reversed(self._recent):
+            for sent_at, arrived_at, size in zip(
+                reversed(report.sent_at), reversed(report.arrived_at), reversed(report.sizes), strict=True
+            ):
+                if not size_after:
+                    end = arrived_at
+                elif sent_after + way_s <= arrived_at <= arrived_after:
+                    carried += size_after
+                    longest_s = max(longest_s, arrived_after - arrived_at)
+                    took_s = end - arrived_at
+                    if took_s >= LATEST_S:
+                        return carried * 8 / took_s if longest_s <= took_s / 2 else None
+                else:
+                    return None
+                sent_after, arrived_after, size_after = sent_at, arrived_at, size
         return None
