@@ -178,3 +178,17 @@ def test_a_link_that_stops_for_a_moment_is_not_taken_for_a_slow_one() -> None:
     way.stop(0.08)
     way.send(1.5 * MBPS, 0.02)
     assert way.queueing.latest_bps() is None
+
+
+def test_what_was_sent_again_under_its_number_tells_nothing_of_the_link() -> None:
+    queueing = Queueing()
+    begin = [1000 + k * 0.02 for k in range(10)]
+    queueing.add(Report(list(range(10)), begin, [at + WAY_S for at in begin], [100] * 10, 1, 100, 0))
+    # A sound of before that comes now, alone and with others; the link is idle.
+    queueing.add(Report([5], [1000.1], [1000.5 + WAY_S], [100], 0, 0, 1))
+    assert queueing.wait_s < 0.001
+    later = [1000.1, 1000.52, 1000.54]
+    arrived = [1000.539 + WAY_S, 1000.52 + WAY_S, 1000.54 + WAY_S]
+    queueing.add(Report([6, 10, 11], later, arrived, [100] * 3, 0, 0, 1))
+    assert queueing.wait_s < 0.001
+    assert queueing.link_bps() is None

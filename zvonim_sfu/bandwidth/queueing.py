@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from operator import sub
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from zvonim_sfu.bandwidth.reports import Report
+from zvonim_sfu.bandwidth.reports import Report
 
 # The shortest delay of so long at least, and of twice as long at most, is that of an empty queue; in that time clocks
 # drift apart by a few ms. A way that has become longer is known after it.
@@ -33,7 +33,7 @@ class Queueing:
     however little was sent.
     """
 
-    __slots__ = ("_before", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
+    __slots__ = ("_before", "_highest", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
 
     wait_s: float
     """How long the packet of the last report waited that waited least, in seconds."""
@@ -45,6 +45,8 @@ class Queueing:
         self.wait_s = 0.0
         self.is_growing = False
         self._recent: deque[Report] = deque()
+        # The highest number that came.
+        self._highest = -1
         self._reset(math.inf, -math.inf)
 
     def _reset(self, delay_s: float, at: float) -> None:
@@ -63,7 +65,25 @@ class Queueing:
         return min(self._before, self._latest)
 
     def add(self, report: Report) -> None:
-        """Take a report with at least one packet that came."""
+        """Take a report with at least one packet that came.
+
+        What came after it had been told to be missing is left out: it may have been sent again under the same number,
+        as sounds are, and when that was is not known.
+        """
+        if report.recovered and report.numbers[0] <= self._highest:
+            first = bisect_right(report.numbers, self._highest)
+            if first == len(report.numbers):
+                return
+            report = Report(
+                report.numbers[first:],
+                report.sent_at[first:],
+                report.arrived_at[first:],
+                report.sizes[first:],
+                report.missing,
+                report.missing_bytes,
+                recovered=0,
+            )
+        self._highest = max(self._highest, report.numbers[-1])
         shortest = min(map(sub, report.arrived_at, report.sent_at))
         at = report.arrived_at[-1]
         if not abs(shortest - self._shortest_s) < CLOCK_JUMP_S:
