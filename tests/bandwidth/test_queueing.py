@@ -26,6 +26,10 @@ class Way:
         self._random = Random(1)
         self._free_at = 0.0
 
+    def stop(self, seconds: float) -> None:
+        """Carry nothing for a while."""
+        self._free_at = max(self._free_at, self.now) + seconds
+
     def send(self, bps: float, seconds: float) -> None:
         end = self.now + seconds
         report: list[tuple[float, float]] = []
@@ -146,3 +150,45 @@ def test_a_way_that_has_become_longer_is_nobodys_queue() -> None:
     seen.contention.reduced(2 * MBPS, seen.now)
     assert not seen.wait(0.2, 5, swing_s=0.002)
     assert seen.is_longer
+
+
+def test_a_link_that_has_become_another_one_is_known_by_a_tenth_of_a_second() -> None:
+    way = Way()
+    way.send(0.8 * MBPS, 2)
+    assert way.queueing.latest_bps() is None
+    way.bps = 0.3 * MBPS
+    way.send(0.8 * MBPS, 0.1)
+    latest_bps = way.queueing.latest_bps()
+    assert latest_bps is not None
+    assert abs(latest_bps - 0.3 * MBPS) < 0.02 * MBPS
+    assert way.queueing.is_growing
+    way.bps = MBPS
+    way.send(0.8 * MBPS, 0.2)
+    assert not way.queueing.is_growing
+    way.send(0.1 * MBPS, 1)
+    assert way.queueing.latest_bps() is None
+
+
+def test_a_link_that_stops_for_a_moment_is_not_taken_for_a_slow_one() -> None:
+    way = Way()
+    way.send(1.5 * MBPS, 0.3)
+    latest_bps = way.queueing.latest_bps()
+    assert latest_bps is not None
+    assert abs(latest_bps - MBPS) < 0.02 * MBPS
+    way.stop(0.08)
+    way.send(1.5 * MBPS, 0.02)
+    assert way.queueing.latest_bps() is None
+
+
+def test_what_was_sent_again_under_its_number_tells_nothing_of_the_link() -> None:
+    queueing = Queueing()
+    begin = [1000 + k * 0.02 for k in range(10)]
+    queueing.add(Report(list(range(10)), begin, [at + WAY_S for at in begin], [100] * 10, 1, 100, 0))
+    # A sound of before that comes now, alone and with others; the link is idle.
+    queueing.add(Report([5], [1000.1], [1000.5 + WAY_S], [100], 0, 0, 1))
+    assert queueing.wait_s < 0.001
+    later = [1000.1, 1000.52, 1000.54]
+    arrived = [1000.539 + WAY_S, 1000.52 + WAY_S, 1000.54 + WAY_S]
+    queueing.add(Report([6, 10, 11], later, arrived, [100] * 3, 0, 0, 1))
+    assert queueing.wait_s < 0.001
+    assert queueing.link_bps() is None

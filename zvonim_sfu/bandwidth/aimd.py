@@ -190,6 +190,11 @@ class RateControl:
         self.bps = min(max(bps, self._min_bps), self._max_bps)
         self._changed_at = now
 
+    @property
+    def is_draining(self) -> bool:
+        """Whether it was lowered for a queue that is not known to be gone yet."""
+        return self._is_draining
+
     def _is_standing(self, now: float) -> bool:
         return self._standing_since is not None and now - self._standing_since >= STANDING_FOR_S
 

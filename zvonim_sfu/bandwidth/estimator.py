@@ -28,7 +28,7 @@ from zvonim_sfu.bandwidth.groups import ArrivalGroups
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
-from zvonim_sfu.bandwidth.queueing import MAX_RUN_S, Queueing
+from zvonim_sfu.bandwidth.queueing import Queueing
 from zvonim_sfu.bandwidth.reports import ReportReader
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Trendline, Usage
@@ -59,8 +59,6 @@ LASTING_QUEUE_S: Final = 0.05
 COLLAPSED: Final = 0.35
 # ... and less than this share of what is sent: else jitter may be the reason that little seems to come through.
 COLLAPSED_SENT: Final = 0.75
-# What it has carried since, for before that it was the other one.
-LATEST_S: Final = 0.1
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -265,13 +263,12 @@ class Estimator:
         )
 
     def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
-        has_collapsed = self._has_collapsed()
-        usage = Usage.OVERUSE if has_collapsed else self._trendline.usage
+        collapsed_to = self._collapsed_to()
+        usage = self._trendline.usage if collapsed_to is None else Usage.OVERUSE
         # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
         if usage is Usage.OVERUSE:
-            run_s = LATEST_S if has_collapsed else MAX_RUN_S
-            acknowledged_bps = self._queueing.link_bps(run_s) or through.latest_bps
+            acknowledged_bps = collapsed_to or self._queueing.link_bps() or through.latest_bps
             if self.is_application_limited and self._queueing.wait_s < LASTING_QUEUE_S:
                 # So little was sent, and for so short a time, that it does not show what the link holds. Should the
                 # queue last, it will.
@@ -308,18 +305,19 @@ class Estimator:
             self._probes.overused(before_bps=before_bps, now=now)
         if self._rate.bps < before_bps:
             # What is lost behind a queue that has grown at once is reported when all of it has come.
-            full_s = self._round_trip.shortest_s + 2 * self._queueing.wait_s if has_collapsed else 0.0
+            full_s = self._round_trip.shortest_s + 2 * self._queueing.wait_s if collapsed_to else 0.0
             self._loss.skip(now + max(self._round_trip.smoothed_s, full_s))
 
-    def _has_collapsed(self) -> bool:
-        """Whether everything waits, longer and longer, since the link carries far less than was thought."""
-        queueing = self._queueing
-        if queueing.wait_s < LASTING_QUEUE_S or not queueing.is_growing:
-            return False
-        link_bps, sent_bps = queueing.link_bps(LATEST_S), self._throughput.sent_bps
-        if link_bps is None or sent_bps is None:
-            return False
-        return link_bps < COLLAPSED * self._rate.bps and link_bps < COLLAPSED_SENT * sent_bps
+    def _collapsed_to(self) -> float | None:
+        """Return what the link carries, in bit/s, if everything waits, longer and longer, since that is far less now.
+
+        None otherwise, and while a queue drains that is known already.
+        """
+        queueing, sent_bps = self._queueing, self._throughput.sent_bps
+        if queueing.wait_s < LASTING_QUEUE_S or not queueing.is_growing or self._rate.is_draining or sent_bps is None:
+            return None
+        bps = queueing.latest_bps()
+        return bps if bps is not None and bps < min(COLLAPSED * self._rate.bps, COLLAPSED_SENT * sent_bps) else None
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import deque
 from operator import sub
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
-if TYPE_CHECKING:
-    from zvonim_sfu.bandwidth.reports import Report
+from zvonim_sfu.bandwidth.reports import Report
 
 # The shortest delay of so long at least, and of twice as long at most, is that of an empty queue; in that time clocks
 # drift apart by a few ms. A way that has become longer is known after it.
@@ -21,6 +21,8 @@ MIN_WAIT_S: Final = 0.005
 MIN_RUN_S: Final = 0.08
 MAX_RUN_S: Final = 0.2
 MEMORY_S: Final = 0.5
+# So long is enough to see that it is another link.
+LATEST_S: Final = 0.1
 
 
 class Queueing:
@@ -31,7 +33,7 @@ class Queueing:
     however little was sent.
     """
 
-    __slots__ = ("_before", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
+    __slots__ = ("_before", "_highest", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
 
     wait_s: float
     """How long the packet of the last report waited that waited least, in seconds."""
@@ -43,6 +45,8 @@ class Queueing:
         self.wait_s = 0.0
         self.is_growing = False
         self._recent: deque[Report] = deque()
+        # The highest number that came.
+        self._highest = -1
         self._reset(math.inf, -math.inf)
 
     def _reset(self, delay_s: float, at: float) -> None:
@@ -61,7 +65,25 @@ class Queueing:
         return min(self._before, self._latest)
 
     def add(self, report: Report) -> None:
-        """Take a report with at least one packet that came."""
+        """Take a report with at least one packet that came.
+
+        What came after it had been told to be missing is left out: it may have been sent again under the same number,
+        as sounds are, and when that was is not known.
+        """
+        if report.recovered and report.numbers[0] <= self._highest:
+            first = bisect_right(report.numbers, self._highest)
+            if first == len(report.numbers):
+                return
+            report = Report(
+                report.numbers[first:],
+                report.sent_at[first:],
+                report.arrived_at[first:],
+                report.sizes[first:],
+                report.missing,
+                report.missing_bytes,
+                recovered=0,
+            )
+        self._highest = max(self._highest, report.numbers[-1])
         shortest = min(map(sub, report.arrived_at, report.sent_at))
         at = report.arrived_at[-1]
         if not abs(shortest - self._shortest_s) < CLOCK_JUMP_S:
@@ -78,11 +100,8 @@ class Queueing:
         while at - recent[0].arrived_at[-1] > MEMORY_S:
             recent.popleft()
 
-    def link_bps(self, run_s: float = MAX_RUN_S) -> float | None:
-        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough.
-
-        Of a run that lasted longer, only the last `run_s` seconds count.
-        """
+    def link_bps(self) -> float | None:
+        """Return what the link carried when it was full lately, in bit/s; None if it was not for long enough."""
         way_s = self._shortest_s + MIN_WAIT_S
         # Backwards from the last packet: of the run that is looked at, its end, and the bytes that came after its
         # first packet; the packet behind the one in hand, which tells whether the run goes on.
@@ -96,7 +115,7 @@ class Queueing:
                     if not is_run:
                         is_run, end, carried = True, arrived_after, 0.0
                     carried += size_after
-                    if end - arrived_at >= run_s:
+                    if end - arrived_at >= MAX_RUN_S:
                         return carried * 8 / (end - arrived_at)
                 elif is_run:
                     if end - arrived_after >= MIN_RUN_S:
@@ -105,4 +124,29 @@ class Queueing:
                 sent_after, arrived_after, size_after = sent_at, arrived_at, size
         if is_run and end - arrived_after >= MIN_RUN_S:
             return carried * 8 / (end - arrived_after)
+        return None
+
+    def latest_bps(self) -> float | None:
+        """Return what the link has carried in the last tenth of a second, in bit/s.
+
+        None if it was not full up to the last packet, or if most of that time nothing came at all: whatever carries
+        packets may stop for a moment, and says nothing of its rate by it.
+        """
+        way_s = self._shortest_s + MIN_WAIT_S
+        end = sent_after = arrived_after = size_after = carried = longest_s = 0.0
+        for report in reversed(self._recent):
+            for sent_at, arrived_at, size in zip(
+                reversed(report.sent_at), reversed(report.arrived_at), reversed(report.sizes), strict=True
+            ):
+                if not size_after:
+                    end = arrived_at
+                elif sent_after + way_s <= arrived_at <= arrived_after:
+                    carried += size_after
+                    longest_s = max(longest_s, arrived_after - arrived_at)
+                    took_s = end - arrived_at
+                    if took_s >= LATEST_S:
+                        return carried * 8 / took_s if longest_s <= took_s / 2 else None
+                else:
+                    return None
+                sent_after, arrived_after, size_after = sent_at, arrived_at, size
         return None
