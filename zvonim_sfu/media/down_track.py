@@ -267,12 +267,12 @@ class DownTrack:
                 if self.kind == "video":
                     self.waiting_since = now
                     up_track.watch(now)
-                    self._cut(target)
+                    self._cut(target, now)
             self._batch.flush()
         elif target is not None:
             self._aim_within(target, now)
 
-    def _cut(self, target: Layer) -> None:
+    def _cut(self, target: Layer, now: float) -> None:
         """Send no more of a layer that the link holds by far no longer.
 
         Hardly anything of it would arrive whole, and the keyframe that is waited for would have to wait behind it.
@@ -280,8 +280,12 @@ class DownTrack:
         span, gate = self._span, self._sender.egress.gate
         if span is not None and target.spatial < span.layer.spatial and gate is not None and gate.is_flooded:
             self._end_span()
-            self._resending.take_back()
+            self._take_back(now)
             self._is_cut = True
+
+    def _take_back(self, now: float) -> None:
+        if self.kind == "video":
+            self._last_payload = self._resending.take_back(now) or self._last_payload
 
     def _aim_within(self, layer: Layer, now: float) -> None:
         """Have as much go out of the layer that is sent as is to: less from its next picture on, more when it can."""
@@ -350,8 +354,7 @@ class DownTrack:
         assert self.up_track is not None  # who is not subscribed is not forwarded to
         self._end_span()
         sender = self._sender
-        if self.kind == "video":
-            self._resending.take_back()
+        self._take_back(now)
         span = self._span = begin(
             packets,
             layer,

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zvonim_sfu.media.layer import Layer
-    from zvonim_sfu.media.span import Span
+    from zvonim_sfu.media.span import PayloadNumbers, Span
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
     from zvonim_sfu.rtp.description import Description
@@ -159,18 +159,30 @@ class Resending:
             return MAX_REPLAY_BYTES
         return MAX_FLOODED_BYTES if gate is not None and gate.is_flooded else MAX_SWITCH_BYTES
 
-    def take_back(self) -> None:
-        """Let go of what waits to be sent, for a keyframe is to come; its numbers are given again.
+    def take_back(self, now: float) -> PayloadNumbers | None:
+        """Let go of what waits to be sent of the same source, for a keyframe is to come; its numbers are given again.
 
         So the receiver misses nothing, and the keyframe does not wait for pictures that nobody needs any more. A number
-        that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1).
+        that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1). Returns what the packet with
+        that number has in its payload; None if nothing was let go.
         """
         sender = self._sender
         gate = sender.egress.gate
-        if gate is not None:
-            waiting = gate.take_back(sender.ssrc, self._rtx_ssrc)
-            while sender.last_sequence & 0xFFFF in waiting:
-                sender.last_sequence -= 1
+        if not self._former or not self._former[-1].layer.history.size:
+            return None  # of another source, or of one that has ended: what was in its packets is not known any more
+        waiting = gate.take_back(sender.ssrc, self._rtx_ssrc) if gate is not None else ()
+        if sender.last_sequence & 0xFFFF not in waiting:
+            return None
+        while sender.last_sequence & 0xFFFF in waiting:
+            sender.last_sequence -= 1
+        last: PayloadNumbers | None = None
+        for span in reversed(self._former):
+            sequence = span.find(sender.last_sequence)
+            if sequence is not None:
+                packet = span.layer.history.get(sequence, now)
+                return span.numbers_of(packet, sequence) if packet is not None else None
+            last = span.before
+        return last
 
     def _send(self, packet: RtpPacket, sequence: int, span: Span, former: int | None) -> None:
         """Append a packet; `former` is the transport-wide number that it had, None if it gets another."""

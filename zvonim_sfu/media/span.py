@@ -72,6 +72,8 @@ class Span:
     picture_id_offset: int
     tl0_offset: int
     frame_number_offset: int
+    before: PayloadNumbers
+    "What had gone out when it began."
     last: float = math.inf
     "With which number of the layer it ended; infinity for one that goes on."
 
@@ -121,6 +123,17 @@ class Span:
         return PayloadNumbers(
             fields.picture_id + self.picture_id_offset,
             fields.tl0 + self.tl0_offset,
+            self.layer.frame_number_of(packet) + self.frame_number_offset,
+        )
+
+    def numbers_of(self, packet: RtpPacket, sequence: int) -> PayloadNumbers | None:
+        """Return what a packet of the layer, which has come before, went out with; None if it did not."""
+        placed = self.outlet.place(packet, sequence, self.layer.description_of(packet, sequence))
+        if placed is None:
+            return None
+        return PayloadNumbers(
+            placed.fields.picture_id + self.picture_id_offset,
+            placed.fields.tl0 + self.tl0_offset,
             self.layer.frame_number_of(packet) + self.frame_number_offset,
         )
 
@@ -216,6 +229,7 @@ def begin(
         picture_id_offset=offsets.picture_id,
         tl0_offset=offsets.tl0,
         frame_number_offset=offsets.frame_number,
+        before=standing.payload,
     )
 
 
