@@ -306,8 +306,10 @@ def test_what_waits_does_not_delay_the_keyframe_that_follows_it() -> None:
     assert gate.waiting == 0
     packets = screen.in_order()
     steps = {(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in pairwise(packets)}
+    pictures = [describe(packet.payload, None).fields.picture_id for packet in packets]
     assert screen.sources.endswith("fq")
     assert steps == {1}
+    assert {(b - a) & 0x7FFF for a, b in pairwise(pictures)} <= {0, 1}
 
 
 def test_a_number_that_has_left_is_not_given_again() -> None:
