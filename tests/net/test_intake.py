@@ -264,3 +264,17 @@ def test_what_has_to_be_looked_at_goes_the_long_way(name: str) -> None:
         for number, payload in enumerate(["keyframe", "plain", "plain", name]):
             compiled.do(Event("packet", 1, payload, False, 0, 0.01), number)
         assert compiled.taken == 1
+
+
+def test_what_is_not_of_the_compiled_kernel_is_refused() -> None:
+    with scenes(Source.CAMERA) as (plain, compiled):
+        for number, payload in enumerate(["keyframe", "plain", "plain"]):
+            compiled.do(Event("packet", 1, payload, False, 0, 0.01), number)
+        (layer,) = compiled.up_track.layers.values()
+        intake, fan_out = layer.intake, layer.intake.fan_out
+        data = rtp(3, 3000, payload_type=compiled.payload_type, payload=PAYLOADS["plain"])
+        intake.fan_out = plain.up_track._new_fan_out()
+        with pytest.raises(TypeError):
+            compiled.ingress.take(packet_compiled.RtpPacket.parse(data), compiled.now)
+        intake.fan_out, intake.cells = fan_out, intake.cells[:5]
+        assert not compiled.ingress.take(packet_compiled.RtpPacket.parse(data), compiled.now)

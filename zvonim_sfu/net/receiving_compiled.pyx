@@ -111,8 +111,10 @@ cdef class Ingress:
         cdef Py_ssize_t size = PyBytes_GET_SIZE(packet.data), kept_bytes
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
         cdef int arrival, level
-        if intake is None or intake.fan_out is None or not intake.is_plain:
+        cdef FanOut fan_out
+        if intake is None or intake.fan_out is None or not intake.is_plain or len(intake.cells) <= HISTORY_MASK:
             return False
+        fan_out = intake.fan_out  # TypeError for one of the other kernel
         if packet.payload_type != intake.payload_type or packet.sequence_number != (intake.counted + 1) & 0xFFFF:
             return False
         sequence = intake.counted + 1 + intake.shift
@@ -120,7 +122,7 @@ cdef class Ingress:
             return False
         if intake.keeps_register and (sequence != intake.expected or intake.needs_keyframe):
             return False
-        if intake.wants_keyframe or sequence < (<FanOut>intake.fan_out).floor:
+        if intake.wants_keyframe or sequence < fan_out.floor:
             return False
         if not intake.is_video:
             fields.picture_id_at = fields.tl0_at = -1
@@ -171,7 +173,7 @@ cdef class Ingress:
         intake.kept = sequence
         intake.kept_bytes = kept_bytes
         # media.outlets
-        (<FanOut>intake.fan_out).forward_whole(packet, sequence, &fields)
+        fan_out.forward_whole(packet, sequence, &fields)
         return True
 
 
