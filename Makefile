@@ -7,10 +7,10 @@ CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx zvonim_sfu/*/*.pxd)
 # Tests that go through the packet kernel, and run on each: the compiled one, and the one of who has no compiler.
 # What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
-MINUTES := tests/e2e/test_soak.py tests/e2e/test_churn.py tests/e2e/test_large_room.py
-KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py $(MINUTES:%=--deselect %)
-# Two tests at a time where none has a browser, which wants both cores for itself.
-WITHOUT_BROWSERS := -n 2 --ignore tests/browser
+KERNEL_TESTS := tests/e2e tests/media tests/net/test_udp.py -m "not long and not minute"
+# Two tests at a time where none has a browser, which wants both cores for itself. Who has done its share takes of the
+# other's: in the other ways of pytest-xdist, one has all the long ones.
+WITHOUT_BROWSERS := -n 2 --dist worksteal --ignore tests/browser
 
 .DEFAULT_GOAL := run
 .PHONY: run dev test test-long check format bench clean help

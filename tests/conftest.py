@@ -32,5 +32,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the browser tests last: what fails in a second is not to wait for what takes minutes."""
-    items.sort(key=lambda item: BROWSER in item.path.parents)
+    """Run the browser tests last: what fails in a second is not to wait for what takes minutes.
+
+    What takes a minute comes first: of two processes, one takes these, and the other all the rest.
+    """
+    items.sort(key=lambda item: (BROWSER in item.path.parents, item.get_closest_marker("minute") is None))

@@ -56,6 +56,7 @@ async def come_and_go(http: aiohttp.ClientSession, url: str, stayer: DocumentedC
 
 
 @pytest.mark.asyncio
+@pytest.mark.minute
 @pytest.mark.timeout(240)  # 40 s of computing, and other tests beside it
 async def test_a_hundred_join_and_leave_in_turns_and_leave_nothing_behind() -> None:
     async with serve(joins_per_second=1000, join_burst=1000, empty_room_s=0.1) as server, client_session() as http:
@@ -80,6 +81,7 @@ async def test_a_hundred_join_and_leave_in_turns_and_leave_nothing_behind() -> N
 
 
 @pytest.mark.asyncio
+@pytest.mark.minute
 @pytest.mark.timeout(240)  # 40 s of computing, and other tests beside it
 async def test_memory_of_the_server_stays_where_it_was() -> None:
     async with running_server(limit_joins_per_second=1000, limit_join_burst=1000) as server, client_session() as http:

@@ -123,6 +123,7 @@ class Room:
 
 
 @pytest.mark.asyncio
+@pytest.mark.minute
 @pytest.mark.timeout(240)
 @pytest.mark.parametrize("seed", [1])
 async def test_after_a_thousand_events_everybody_gets_what_the_server_says(seed: int) -> None:

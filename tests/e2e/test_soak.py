@@ -10,6 +10,7 @@ SECONDS = 60
 
 
 @pytest.mark.asyncio
+@pytest.mark.minute
 @pytest.mark.timeout(180)
 async def test_a_minute_of_coming_and_going_leaves_nothing_behind() -> None:
     seed = random.randrange(10**6)

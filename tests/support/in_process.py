@@ -46,13 +46,18 @@ def _is_counted(kind: type) -> bool:
 
 
 def _cached() -> set[int]:
-    """Identities of the values that the server's caches refer to, and of what these consist of."""
+    """Identities of the values that the server's constants are and its caches refer to, and of what these consist of.
+
+    A constant may come into a cache at any time, and would be missed from then on if it were counted before.
+    """
     modules = [module for name, module in sys.modules.items() if name.startswith("zvonim_sfu.")]
     # A module that tests hide, as the compiled kernel, is None there.
     namespaces = [getattr(module, "__dict__", {}) for module in modules]
-    caches = [thing for namespace in namespaces for thing in namespace.values() if isinstance(thing, _CACHE)]
+    globals_ = [thing for namespace in namespaces for thing in namespace.values()]
+    caches = [thing for thing in globals_ if isinstance(thing, _CACHE)]
     seen: set[int] = set()
-    ahead = [entry for cache in caches for entry in gc.get_referents(cache)]
+    ahead = [thing for thing in globals_ if _is_value(type(thing))]
+    ahead += [entry for cache in caches for entry in gc.get_referents(cache)]
     while ahead:
         thing = ahead.pop()
         # Values lead to values; a cache that kept anything else, such as a participant, would hide nothing of it.

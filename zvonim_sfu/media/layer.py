@@ -53,9 +53,9 @@ HIGHEST: Final = Selection(7, 7)
 
 
 @lru_cache(64)
-def shared(selection: Selection | None) -> Selection | None:
-    """Return the one of all equal selections that m-sections keep, for as long as they are there."""
-    return selection
+def selection_of(spatial: int, temporal: int) -> Selection:
+    """Return the one of all equal selections, which all m-sections keep."""
+    return Selection(spatial, temporal)
 
 
 class Rung(NamedTuple):

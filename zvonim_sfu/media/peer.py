@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.media import negotiation, sdp
 from zvonim_sfu.media.feedback import Feedback
-from zvonim_sfu.media.layer import shared
 from zvonim_sfu.media.session import Local, NegotiationError, Session, Track
 from zvonim_sfu.media.statistics import MediaStatistics, media_statistics
 from zvonim_sfu.media.tracks import Tracks
@@ -190,9 +189,8 @@ class Peer:
 
     def select(self, choices: Mapping[str, Selection | None]) -> None:
         """Send at most this of what m-sections (by mid) carry, None: nothing. Those that are not named keep theirs."""
-        kept = {mid: shared(selection) for mid, selection in choices.items()}
-        self._selected.update(kept)
-        self._tracks.select(kept)
+        self._selected.update(choices)
+        self._tracks.select(choices)
 
     def resume(self) -> None:
         """The client has a new signalling connection: what it may have missed is sent again."""

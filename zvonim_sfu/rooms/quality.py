@@ -21,7 +21,7 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from zvonim_sfu.media.layer import HIGHEST, Rung, Selection
+from zvonim_sfu.media.layer import HIGHEST, Rung, Selection, selection_of
 from zvonim_sfu.rooms.filling import Menu, Option, cost_of, fill, fills, options_of, worth_of
 
 if TYPE_CHECKING:
@@ -293,14 +293,14 @@ def _choice(picture: Picture, options: Sequence[Option], level: int, left: float
     elif not options:
         # Whatever comes may come: the lowest of it where the link is narrow, until its rates are known.
         reason, wants_more = Reason.SOURCE, True
-        selection = Selection(0, HIGHEST.temporal) if math.isfinite(left) else HIGHEST
+        selection = selection_of(0, HIGHEST.temporal) if math.isfinite(left) else HIGHEST
     else:
         top = options[-1].rung
         needed = top.bitrate
         is_filled = picture.tile is not None and fills(top, picture.tile)
         if level >= 0:
             rung = options[level].rung
-            selection = Selection(rung.spatial, rung.temporal)
+            selection = selection_of(rung.spatial, rung.temporal)
         wants_more = not is_filled and level == len(options) - 1
         if level < len(options) - 1:
             reason = Reason.LINK
