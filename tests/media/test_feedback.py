@@ -130,9 +130,8 @@ def test_the_round_trip_is_measured_by_reports() -> None:
 
     def report(lsr: int, now: float) -> None:
         held = 0.5
-        link.handle(
-            ReceiverReport(1, (replace(block(link.down_track.ssrc), lsr=lsr, dlsr=int(held * 65536)),)), now=now
-        )
+        told = block(link.down_track.ssrc)._replace(lsr=lsr, dlsr=int(held * 65536))
+        link.handle(ReceiverReport(1, (told,)), now=now)
 
     report(0, 10.54)  # the client has had no report yet
     assert link.feedback.round_trip.smoothed_s == DEFAULT_S

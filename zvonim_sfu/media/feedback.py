@@ -138,12 +138,13 @@ class Feedback:
             self._tracks.clock.on_sender_report(report.ntp / (1 << 32), now)
 
     def _keep(self, blocks: Iterable[ReportBlock], now: float) -> None:
+        present = self._present(now)
         for block in blocks:
             down_track = self._tracks.down_by_ssrc.get(block.ssrc)
             if down_track is None:
                 continue
             down_track.statistics.report = block
-            self._measure(block.lsr, block.dlsr, now)
+            self._measure(block.lsr, block.dlsr, now, present)
 
     def _on_extended_report(self, report: ExtendedReport, now: float) -> None:
         if report.reference_time is not None:
@@ -152,17 +153,20 @@ class Feedback:
             # Each m-section of a browser answers, Firefox with some twenty in a second: the first one counts.
             if answer.ssrc == self._ssrc and answer.last_reference_time != self._last_answered:
                 self._last_answered = answer.last_reference_time
-                self._measure(answer.last_reference_time, answer.delay, now)
+                self._measure(answer.last_reference_time, answer.delay, now, self._present(now))
 
-    def _measure(self, sent: int, held: int, now: float) -> None:
+    def _present(self, now: float) -> int:
+        """Return the middle of the NTP time of this moment."""
+        return middle32(ntp_from_unix(self._node.wall_time(now)))
+
+    def _measure(self, sent: int, held: int, now: float, present: int) -> None:
         """Learn the round trip from an answer (RFC 3550 section 6.4.1, RFC 3611 section 4.5).
 
-        `sent` is the middle of the NTP time of what it answers, 0 = of nothing, and `held` how long the client had
-        that, in 1/65536 s.
+        `sent` is the middle of the NTP time of what it answers, 0 = of nothing, `held` how long the client had that,
+        in 1/65536 s, and `present` the middle of the NTP time of `now`.
         """
         if sent:
-            ntp = middle32(ntp_from_unix(self._node.wall_time(now)))
-            self.round_trip.measured((ntp - sent - held & 0xFFFFFFFF) / 65536, now)
+            self.round_trip.measured((present - sent - held & 0xFFFFFFFF) / 65536, now)
 
     def _on_picture_lost(self, ssrc: int, now: float) -> None:
         down_track = self._tracks.down_by_ssrc.get(ssrc)

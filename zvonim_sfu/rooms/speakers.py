@@ -14,7 +14,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping, Sequence
 
 TICK_S: Final = 0.1
 """The medium time, and how often `Speakers.update` is to be called."""
@@ -68,7 +68,7 @@ class Speakers:
         self._voices: dict[str, _Voice] = {}
         self._now = self._changed_at = -math.inf
 
-    def update(self, levels: Mapping[str, Iterable[int]], now: float) -> None:
+    def update(self, levels: Mapping[str, Sequence[int]], now: float) -> None:
         """Take what came in the last tick.
 
         Args:
@@ -76,7 +76,8 @@ class Speakers:
             now: seconds, monotonic.
         """
         self._now = now
-        self._voices = {key: self._voices.get(key) or _Voice() for key in levels}
+        if self._voices.keys() != levels.keys():
+            self._voices = {key: self._voices.get(key) or _Voice() for key in levels}
         for key, voice in self._voices.items():
             voice.hear(levels[key], now)
         if self.dominant not in self._voices:
@@ -86,9 +87,8 @@ class Speakers:
             before, self.dominant = self.dominant, self._find_dominant()
             if self.dominant != before:
                 self._changed_at = now
-        known = [key for key in self.order if key in self._voices]
-        came = [key for key in self._voices if key not in set(known)]
-        self.order = tuple(sorted(known + came, key=self._rank))
+        known = dict.fromkeys(key for key in self.order if key in self._voices)
+        self.order = tuple(sorted(known | dict.fromkeys(self._voices), key=self._rank))
 
     def spoke_within(self, seconds: float) -> set[str]:
         """The microphones that were active so lately."""
@@ -141,17 +141,18 @@ class _Voice:
         """The loudest packet of the last two ticks (dBov)."""
         return max(self._level, self._former_level)
 
-    def hear(self, levels: Iterable[int], now: float) -> None:
+    def hear(self, levels: Sequence[int], now: float) -> None:
         """Take the levels of one tick's packets."""
-        heard = [-level for level in levels] or [-SILENCE]
-        self._former_level, self._level = self._level, max(heard)
+        heard = levels or (SILENCE,)
+        self._former_level, self._level = self._level, -min(heard)
         rising = self._floor + _FLOOR_RISE_DB_PER_S * TICK_S
-        self._floor = max(_LOWEST_FLOOR_DB, min(rising, *heard))
-        steps = [int(level - self._floor) // _STEP_DB for level in heard]
-        self._immediate = min(max(0, steps[-1]), _IMMEDIATE_PARTS)
-        active = sum(step > _ACTIVE_PACKET for step in steps)
+        self._floor = max(_LOWEST_FLOOR_DB, min(rising, -max(heard)))
+        self._immediate = min(max(0, int(-heard[-1] - self._floor) // _STEP_DB), _IMMEDIATE_PARTS)
+        active = 0
+        if int(self._level - self._floor) // _STEP_DB > _ACTIVE_PACKET:  # so nearly nobody is at a time
+            active = sum(int(-level - self._floor) // _STEP_DB > _ACTIVE_PACKET for level in heard)
         # One packet alone is no speech, however loud; with longer ones than usual there are two in most ticks.
-        self._medium = _MEDIUM_PARTS * active // max(2, len(steps))
+        self._medium = _MEDIUM_PARTS * active // max(2, len(heard))
         is_active = self._medium > _ACTIVE_TICK
         self._ticks = (self._ticks << 1 | is_active) & (1 << _LONG_PARTS) - 1
         if is_active:

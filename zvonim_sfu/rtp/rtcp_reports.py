@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
-from typing import Final
+from typing import Final, NamedTuple
 
 MAX_COUNT: Final = 31  # report blocks, chunks or sources in one packet: its count field has five bits
 MAX_CNAME_BYTES: Final = 255  # an item's length field has eight bits
@@ -38,8 +38,7 @@ def pack_packet(packet_type: int, count: int, body: bytes) -> bytes:
     return HEADER.pack(2 << 6 | count, packet_type, len(body) // 4) + body
 
 
-@dataclass(frozen=True, slots=True)
-class ReportBlock:
+class ReportBlock(NamedTuple):
     """What a receiver says of one source (RFC 3550, section 6.4.1)."""
 
     ssrc: int
@@ -62,8 +61,7 @@ class ReportBlock:
         return _REPORT_BLOCK.pack(self.ssrc, losses, self.highest_sequence, self.jitter, self.lsr, self.dlsr)
 
 
-@dataclass(frozen=True, slots=True)
-class SenderReport:
+class SenderReport(NamedTuple):
     """RFC 3550, section 6.4.1; profile-specific extensions are not kept."""
 
     ssrc: int
@@ -198,11 +196,13 @@ class Unknown:
 
 
 def _parse_reports(count: int, body: bytes, at: int) -> tuple[ReportBlock, ...]:
-    reports = []
-    for ssrc, losses, *rest in _REPORT_BLOCK.iter_unpack(body[at : at + count * _REPORT_BLOCK.size]):
-        packets_lost = (losses & 0xFFFFFF ^ 0x800000) - 0x800000  # sign of 24 bits
-        reports.append(ReportBlock(ssrc, losses >> 24, packets_lost, *rest))
-    return tuple(reports)
+    return tuple(
+        # the sign of 24 bits
+        ReportBlock(ssrc, losses >> 24, (losses & 0xFFFFFF ^ 0x800000) - 0x800000, highest, jitter, lsr, dlsr)
+        for ssrc, losses, highest, jitter, lsr, dlsr in _REPORT_BLOCK.iter_unpack(
+            body[at : at + count * _REPORT_BLOCK.size]
+        )
+    )
 
 
 def _parse_items(body: bytes, at: int) -> tuple[str, int]:
