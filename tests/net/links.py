@@ -21,6 +21,9 @@ PROFILES: Final = {
     "AEAD_AES_256_GCM": (Policy.SRTP_PROFILE_AEAD_AES_256_GCM, 44),
 }
 
+SO_NO_CHECK: Final = 11
+"""linux/socket.h: no UDP checksum, for which the system refuses UDP_SEGMENT with EIO."""
+
 
 def session(profile: str, key: bytes, direction: int) -> Session:
     number, key_bytes = PROFILES[profile]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.net.kernels import KERNELS
-from tests.net.links import PROFILES, link, rtp_header, sessions, waiting
+from tests.net.links import PROFILES, SO_NO_CHECK, link, rtp_header, sessions, waiting
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.kernel import PYTHON, Kernel, KernelError, load_kernel
 from zvonim_sfu.net.path import Path
@@ -46,6 +46,19 @@ def test_what_a_batch_sends_decrypts_to_header_and_tail(kernel: Kernel, profile:
         assert (one.packets_sent, one.bytes_sent) == (3, received)
         assert not one.drops
         assert len(batch) == 0
+
+
+def test_a_device_that_cuts_no_messages_gets_the_packets_one_by_one(kernel: Kernel) -> None:
+    with link() as (path, receiver):
+        path.socket.setsockopt(socket.SOL_SOCKET, SO_NO_CHECK, 1)
+        egress = kernel.Egress(sessions()[0], path)
+        batch = kernel.Batch()
+        for number in range(6):
+            batch.append(egress, rtp_header(number), bytes(500))
+            if number % 3 == 2:
+                batch.flush()
+        assert [data[2:4] for data in waiting(receiver)] == [number.to_bytes(2) for number in range(6)]
+        assert (egress.packets_sent, egress.drops) == (6, {})
 
 
 def test_a_flushed_batch_sends_nothing_twice(kernel: Kernel) -> None:

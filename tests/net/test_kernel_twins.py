@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pylibsrtp import Policy
 
 from tests.net.kernels import COMPILED, KERNELS, sendmmsg
-from tests.net.links import PROFILES, link, rtp_header, session, sessions, waiting
+from tests.net.links import PROFILES, SO_NO_CHECK, link, rtp_header, session, sessions, waiting
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.pacer import AT, CREDIT, SHUT, Pacer, Priority
 from zvonim_sfu.net.drops import DropReason
@@ -29,9 +29,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from zvonim_sfu.net.kernel import Kernel
-
-SO_NO_CHECK: Final = 11
-"""linux/socket.h: no UDP checksum, for which the system refuses UDP_SEGMENT with EIO."""
 
 PLANS: Final = [
     ExtensionPlan({}),

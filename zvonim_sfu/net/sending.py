@@ -1,7 +1,8 @@
 """The packet kernel in plain Python: what every packet costs again for every receiver.
 
 The twin of sending_compiled.pyx, which does the same with the same bytes as result, and is chosen where it was compiled
-(net.kernel). Where the two differ is in system calls: here each packet is sent by one.
+(net.kernel). Where the two differ is in system calls: here there is one for each run of packets of one size to one
+address, there one for all runs.
 
 Transport-wide numbers are given while packets are protected, in that order, which is the order on the wire. A packet
 that cannot be protected or has no way takes none. One that the system refuses keeps its number: it is within the
@@ -20,13 +21,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.bandwidth.pacer import SHUT, Priority
 from zvonim_sfu.net.drops import DropReason
-from zvonim_sfu.net.path import Path, send
+from zvonim_sfu.net.path import CannotCutError, Path, runs, send, send_run
 from zvonim_sfu.net.srtp import MAX_RTP_BYTES, protect_rtp
 from zvonim_sfu.rtp.packet import NO_FIELDS, ExtensionPlan, Tail
 
 if TYPE_CHECKING:
     from array import array
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from pylibsrtp import Session
 
@@ -75,7 +76,7 @@ class Gate(Protocol):
 class Egress:
     """Where one transport's packets leave: its SRTP session and its path, None until there are such."""
 
-    __slots__ = ("bytes_sent", "drops", "gate", "history", "packets_sent", "path", "session")
+    __slots__ = ("_uncut_path", "bytes_sent", "drops", "gate", "history", "packets_sent", "path", "session")
 
     def __init__(self, session: Session | None = None, path: Path | None = None) -> None:
         self.session = session
@@ -88,6 +89,33 @@ class Egress:
         self.bytes_sent = 0
         """UDP payload bytes: RTP header, payload and SRTP tag."""
         self.drops: Counter[DropReason] = Counter()
+        self._uncut_path: Path | None = None
+        "By which the system takes no messages to cut."
+
+    def _send(self, datagrams: Sequence[bytes]) -> None:
+        """Send these in order, and count what comes of it."""
+        path = self.path
+        assert path is not None  # what has none was not protected
+        if len(datagrams) == 1 or self._uncut_path == path:
+            self._send_each(path, datagrams)
+            return
+        for run in runs(datagrams):
+            try:
+                self._count(run, send_run(path, run))
+            except CannotCutError:
+                self._uncut_path = path
+                self._send_each(path, run)
+
+    def _send_each(self, path: Path, datagrams: Sequence[bytes]) -> None:
+        for datagram in datagrams:
+            self._count((datagram,), send(path, datagram))
+
+    def _count(self, datagrams: Sequence[bytes], drop: DropReason | None) -> None:
+        if drop is None:
+            self.packets_sent += len(datagrams)
+            self.bytes_sent += sum(map(len, datagrams))
+        else:
+            self.drops[drop] += len(datagrams)
 
 
 class Sender:
@@ -181,26 +209,29 @@ class Batch:
         packets, self._packets = self._packets, []
         now = time.monotonic()
         held: list[tuple[Egress, Gate, Packet, int, Priority]] = []
+        leaving: dict[Egress, list[bytes]] = {}
         for egress, packet, priority in packets:
             header, tail, _ = packet
             size = len(header) + len(tail)
-            session, path, gate = egress.session, egress.path, egress.gate
-            drop: DropReason | None
+            session, gate = egress.session, egress.gate
             if session is None:
-                drop = DropReason.NO_SESSION
-            elif path is None:
-                drop = DropReason.NO_PATH
+                egress.drops[DropReason.NO_SESSION] += 1
+            elif egress.path is None:
+                egress.drops[DropReason.NO_PATH] += 1
             elif size > MAX_RTP_BYTES:
-                drop = DropReason.TOO_LONG
+                egress.drops[DropReason.TOO_LONG] += 1
             elif gate is not None and priority != UNPACED and not gate.admit(size, now, _PRIORITIES[priority]):
                 # What follows in this flush must not overtake it.
                 gate.bucket[SHUT] = 1
                 held.append((egress, gate, packet, size, _PRIORITIES[priority]))
-                continue
+            elif (protected := _protect(egress, session, packet, now, is_sound=priority == _AUDIO)) is None:
+                egress.drops[DropReason.PROTECT_FAILED] += 1
+            elif egress in leaving:
+                leaving[egress].append(protected)
             else:
-                drop = _send(egress, session, path, packet, now, is_sound=priority == _AUDIO)
-            if drop is not None:
-                egress.drops[drop] += 1
+                leaving[egress] = [protected]
+        for egress, datagrams in leaving.items():
+            egress._send(datagrams)
         self._gates_called = self._gates_called or bool(held)
         for egress, gate, packet, size, kind in held:
             if not gate.hold(packet, size, kind):
@@ -298,25 +329,17 @@ def shift_fields(tail: Tail, fields: Fields, sender: Offsets) -> Tail:
     return Tail(first_byte, bytes(own), octets, number_at, frame_number_at)
 
 
-def _send(
-    egress: Egress, session: Session, path: Path, packet: Packet, now: float, *, is_sound: bool
-) -> DropReason | None:
+def _protect(egress: Egress, session: Session, packet: Packet, now: float, *, is_sound: bool) -> bytes | None:
+    """Return a packet as it goes out, its transport-wide number given; None if libsrtp refuses it."""
     header, tail, number_at = packet
     history = egress.history if 0 <= number_at <= len(tail) - 2 else None
     if history is None:
-        protected = protect_rtp(session, header + tail)
-    else:
-        number = (history.next_number & 0xFFFF).to_bytes(2)
-        data = b"".join((header, tail[:number_at], number, tail[number_at + 2 :]))
-        protected = protect_rtp(session, data)
-    if protected is None:
-        return DropReason.PROTECT_FAILED
-    if history is not None:
+        return protect_rtp(session, header + tail)
+    number = (history.next_number & 0xFFFF).to_bytes(2)
+    data = b"".join((header, tail[:number_at], number, tail[number_at + 2 :]))
+    protected = protect_rtp(session, data)
+    if protected is not None:
         number_given = history.add(len(protected), now)
         if is_sound:
             history.keep_sound(int.from_bytes(data[8:12]), int.from_bytes(data[2:4]), number_given)
-    drop = send(path, protected)
-    if drop is None:
-        egress.packets_sent += 1
-        egress.bytes_sent += len(protected)
-    return drop
+    return protected
