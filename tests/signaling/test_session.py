@@ -290,6 +290,7 @@ async def test_all_that_somebody_is_told_of_one_event_is_one_write(monkeypatch: 
         for transport in transports.values():
             transport.writes.clear()
         bob.join(None, slot_mode=True)
+        await asyncio.sleep(0.02)  # as long as an offer may take
         bob.handle_offer("microphone camera pairs=2", {})
         for watcher in watchers:
             for kind in ("user-joined", "track-published", "track-published", "slots"):
