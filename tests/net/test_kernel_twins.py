@@ -69,6 +69,12 @@ class FullBucket(Pacer[Packet]):
         return len(self.held) <= 5
 
 
+def whole(packet: Packet, size: int, priority: Priority) -> object:
+    """Return what is held in one piece: where a header that is not of twelve bytes ends is a kernel's own affair."""
+    header, tail, number_at = packet
+    return header + tail, -1 if number_at < 0 else len(header) + number_at, size, priority
+
+
 class Operation(NamedTuple):
     """A call, the number of its egress or sender, and its packet."""
 
@@ -194,7 +200,7 @@ class Scene:
             [(egress.packets_sent, egress.bytes_sent, egress.drops) for egress in self.egresses],
             [(s.packets, s.octets, s.last_sequence, s.last_timestamp, s.floor) for s in self.senders],
             [(list(history.counter), list(history.sizes), list(history.sounds)) for history in self.histories],
-            [(gate.held, list(gate.bucket)) for gate in self.gates],
+            [([whole(*held) for held in gate.held], list(gate.bucket)) for gate in self.gates],
             len(self.batch),
         )
 

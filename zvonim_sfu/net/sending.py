@@ -192,6 +192,8 @@ class Batch:
         `number_at` is the place of its transport-wide number in the tail; one that is outside of it is none.
         `priority` is one of Priority, or UNPACED.
         """
+        if not 0 <= number_at <= len(tail) - 2:
+            number_at = -1
         self._packets.append((egress, _make(Packet, (header, tail, number_at)), priority))
         if len(self._packets) >= self._max_packets:
             self._send_all()
@@ -332,7 +334,7 @@ def shift_fields(tail: Tail, fields: Fields, sender: Offsets) -> Tail:
 def _protect(egress: Egress, session: Session, packet: Packet, now: float, *, is_sound: bool) -> bytes | None:
     """Return a packet as it goes out, its transport-wide number given; None if libsrtp refuses it."""
     header, tail, number_at = packet
-    history = egress.history if 0 <= number_at <= len(tail) - 2 else None
+    history = egress.history if number_at >= 0 else None
     if history is None:
         return protect_rtp(session, header + tail)
     number = (history.next_number & 0xFFFF).to_bytes(2)

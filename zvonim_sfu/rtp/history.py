@@ -107,7 +107,8 @@ class PacketHistory:
         cells[cell] = (sequence, packet, now, description)
         intake.kept_bytes = size
         if size > MAX_BYTES:
-            self._drop(MAX_BYTES - MAX_BYTES // 8, -math.inf)  # in one go: the call costs more than a packet
+            # in one go: the call costs more than a packet
+            self._oldest = intake.drop(self._oldest, MAX_BYTES - MAX_BYTES // 8, -math.inf)
         if description.keyframe:
             self._enter_keyframe(sequence, packet.timestamp, follows=sequence == highest + 1)
         elif sequence < highest:
@@ -194,22 +195,7 @@ class PacketHistory:
     def expire(self, now: float) -> None:
         """Let go of the packets that are too old."""
         if self._highest is not None:
-            self._drop(MAX_BYTES, now - MAX_AGE_S)
-
-    def _drop(self, size: int, before: float) -> None:
-        """Let go of the packets with the lowest numbers, until `size` bytes or less are kept and none from `before`."""
-        assert self._highest is not None  # only called with packets
-        cells = self._cells
-        sequence = max(self._oldest, self._highest - _MASK)
-        while sequence <= self._highest:
-            entry = cells[sequence & _MASK]
-            if entry is not None:
-                if self.size <= size and entry[2] >= before:
-                    break
-                self._intake.kept_bytes -= len(entry[1].data)
-                cells[sequence & _MASK] = None
-            sequence += 1
-        self._oldest = sequence
+            self._oldest = self._intake.drop(self._oldest, MAX_BYTES, now - MAX_AGE_S)
 
     def _packet(self, sequence: int) -> RtpPacket | None:
         entry = self._cells[sequence & _MASK]

@@ -96,3 +96,21 @@ class Intake:
         # Of media.outlets.
         self.fan_out: object = None
         """The kernel's, to who gets every packet as it comes; None while somebody has to be asked."""
+
+    def drop(self, first: int, size: int, before: float) -> int:
+        """Let go of the packets with the lowest numbers, from `first` on; returns the lowest that may be kept now.
+
+        Args:
+            first: no packet with a lower number is kept.
+            size: bytes of all packets that are to be left at most.
+            before: of those that came before this time (s, monotonic) none is to be left.
+        """
+        cells = self.cells
+        for number in range(max(first, self.kept - len(cells) + 1), self.kept + 1):
+            cell = cells[number % len(cells)]
+            if cell is not None:
+                if self.kept_bytes <= size and cell[2] >= before:
+                    return number
+                self.kept_bytes -= len(cell[1].data)
+                cells[number % len(cells)] = None
+        return self.kept + 1

@@ -11,3 +11,19 @@ cdef class Intake:
         self.cells = []
         self.payload_type = self.highest = -1
         self.last_at = float("-inf")
+
+    def drop(self, int64_t first, int64_t size, double before):
+        cdef list cells = self.cells
+        cdef int64_t count = len(cells), number = max(first, self.kept - count + 1)
+        cdef tuple cell
+        cdef double came
+        while number <= self.kept:
+            cell = cells[number % count]
+            if cell is not None:
+                came = cell[2]
+                if self.kept_bytes <= size and came >= before:
+                    return number
+                self.kept_bytes -= len(cell[1].data)
+                cells[number % count] = None
+            number += 1
+        return self.kept + 1
