@@ -213,19 +213,19 @@ def test_a_report_is_made_only_of_what_is_sent_with_a_known_clock() -> None:
     publisher = Publisher()
     subscriber = Subscriber()
     down_track = subscriber.down_track
-    assert down_track.sender_report(1.0, 1.0) is None
+    assert down_track.sender_report(1.0, ntp_from_unix(1)) is None
     subscriber = watched(publisher)
     down_track = subscriber.down_track
-    assert down_track.sender_report(1.0, 1.0) is None
+    assert down_track.sender_report(1.0, ntp_from_unix(1)) is None
     assert publisher.up_track.layer is not None
     publisher.up_track.layer.clock.update(ntp_from_unix(500), 45000)
     publisher.clock.on_sender_report(ntp_from_unix(500) / 2**32, 1.0)
     publisher.send_frame(2)
-    report = down_track.sender_report(1.5, 1_700_000_000.5)
+    report = down_track.sender_report(1.5, ntp_from_unix(1_700_000_000.5))
     assert report is not None
     assert (report.ssrc, report.ntp) == (down_track.ssrc, ntp_from_unix(1_700_000_000.5))
     assert (report.packets, report.octets) == (2, len(KEYFRAME) + len(DELTA))
     # The publisher's 45000 was the time 1.0, and its 0 went out as the first packet's number.
     assert ts_delta(report.rtp_timestamp, subscriber.sent[0].timestamp) == 45000 + 45000
     down_track.detach()
-    assert down_track.sender_report(2.0, 1_700_000_001.0) is None
+    assert down_track.sender_report(2.0, ntp_from_unix(1_700_000_001)) is None

@@ -148,7 +148,7 @@ class Screen:
 
     def report(self, now: float) -> None:
         for kind, slot in self.slots.items():
-            report = slot.down_track.sender_report(now, now)
+            report = slot.down_track.sender_report(now, ntp_from_unix(now))
             if report is not None:
                 self.mapping[kind] = report
 
@@ -208,7 +208,7 @@ def test_a_slot_maps_the_same_moment_to_the_same_timestamp_whoever_is_in_it() ->
         screen.attach(person, now)
         for kind, slot in screen.slots.items():
             person.capture(kind, now)
-            report = slot.down_track.sender_report(now, now)
+            report = slot.down_track.sender_report(now, ntp_from_unix(now))
             assert report is not None
             anchors[kind].append(report.rtp_timestamp - round(now * CLOCK_RATES[kind]))
         now += 1

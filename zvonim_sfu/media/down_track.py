@@ -24,7 +24,6 @@ from zvonim_sfu.media.totals import DownTrackCounters
 from zvonim_sfu.rtp.description import EVERYTHING
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.sequence import ts_delta
-from zvonim_sfu.rtp.timing import ntp_from_unix
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -384,15 +383,16 @@ class DownTrack:
         """Send about `size` bytes of padding, for who flushes then; False if the subscriber takes none, or not yet."""
         return self._resending.pad(size)
 
-    def sender_report(self, now: float, wall_time: float) -> SenderReport | None:
+    def sender_report(self, now: float, ntp: int) -> SenderReport | None:
         """The report (RFC 3550 section 6.4.1) for this moment; None while nothing is sent or its clock is not known.
 
-        The mapping is the publisher's own, moved to the server's clock by one offset for all tracks of the publisher:
-        arrival times, which differ between audio and video, have no part in it, so lip sync holds.
+        `ntp` is this moment by the wall clock. The mapping is the publisher's own, moved to the server's clock by one
+        offset for all tracks of the publisher: arrival times, which differ between audio and video, have no part in
+        it, so lip sync holds.
         """
         span, up_track, sent = self._span, self.up_track, self.statistics
         timestamp = up_track.clock.timestamp_at(span.layer.clock, now) if span is not None and up_track else None
         if span is None or timestamp is None:
             return None
         timestamp = (timestamp + span.timestamp_offset) & 0xFFFFFFFF
-        return SenderReport(self.ssrc, ntp_from_unix(wall_time), timestamp, sent.packets, sent.octets)
+        return SenderReport(self.ssrc, ntp, timestamp, sent.packets, sent.octets)

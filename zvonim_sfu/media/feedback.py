@@ -211,11 +211,11 @@ class Feedback:
 
     def _send_reports(self, now: float) -> None:
         layers = self._layers()
-        wall_time = self._node.wall_time(now)
+        ntp = ntp_from_unix(self._node.wall_time(now))
         sending = [
             (down_track, report)
             for down_track in self._tracks.down.values()
-            if (report := down_track.sender_report(now, wall_time)) is not None
+            if (report := down_track.sender_report(now, ntp)) is not None
         ]
         self._send_receiver_report(layers, now, with_time=not sending)
         for i in range(0, len(sending), _REPORTS_PER_COMPOUND):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
@@ -17,6 +18,8 @@ HEADER: Final = Struct("!BBH")
 SSRC: Final = Struct("!I")
 
 _CNAME: Final = 1
+# Of who publishes in large rooms.
+_KEPT_NAMES: Final = 1024
 _SENDER_INFO: Final = Struct("!IQIII")
 _REPORT_BLOCK: Final = Struct("!IIIIII")
 
@@ -131,12 +134,8 @@ class SourceDescription:
         """
         body = bytearray()
         for ssrc, cname in self.chunks:
-            name = cname.encode()
-            if len(name) > MAX_CNAME_BYTES:
-                raise RtcpError("RTCP CNAME is longer than 255 bytes")
             body += SSRC.pack(ssrc)
-            body += bytes((_CNAME, len(name))) + name
-            body += bytes(4 - len(body) % 4)  # one zero ends the items, more fill the word
+            body += _items(cname)
         return pack_packet(SOURCE_DESCRIPTION, len(self.chunks), bytes(body))
 
     @classmethod
@@ -203,6 +202,16 @@ def _parse_reports(count: int, body: bytes, at: int) -> tuple[ReportBlock, ...]:
             body[at : at + count * _REPORT_BLOCK.size]
         )
     )
+
+
+@lru_cache(_KEPT_NAMES)
+def _items(cname: str) -> bytes:
+    """Return the items of a chunk in whole words."""
+    name = cname.encode()
+    if len(name) > MAX_CNAME_BYTES:
+        raise RtcpError("RTCP CNAME is longer than 255 bytes")
+    item = bytes((_CNAME, len(name))) + name
+    return item + bytes(4 - len(item) % 4)  # one zero ends the items, more fill the word
 
 
 def _parse_items(body: bytes, at: int) -> tuple[str, int]:
