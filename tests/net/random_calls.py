@@ -129,6 +129,8 @@ def count(chance: Chance) -> None:
                 packet = RtpPacket.parse(chance.packet())
                 intake.is_video, intake.level_extension = chance.random() < 0.5, chance.randrange(4)
                 intake.descriptor, intake.shift = chance.choice((0, 1)), chance.choice((0, -7, 2**40))
+                intake.temporal = chance.choice((0, 2, 2**20, -1))
+                intake.layer_octets, intake.layer_frames = ([0] * chance.choice((0, 1, 3, 64)) for _ in range(2))
                 intake.counted, intake.payload_type = packet.sequence_number - 1, packet.payload_type
                 intake.kept = intake.highest = packet.sequence_number + intake.shift - 1
                 ingress.intakes = {packet.ssrc: intake}

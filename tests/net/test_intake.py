@@ -15,6 +15,7 @@ from pylibsrtp import Policy
 from tests.media.support import OPUS, VP8, rtp
 from tests.net.kernels import COMPILED, KERNELS
 from tests.net.links import link, session, waiting
+from tests.support.streams import RecordedStream
 from zvonim_sfu.media.down_track import DownTrack
 from zvonim_sfu.media.layer import HIGHEST, Selection
 from zvonim_sfu.media.publisher_clock import PublisherClock
@@ -23,6 +24,7 @@ from zvonim_sfu.media.source import Source
 from zvonim_sfu.media.up_track import LEVEL_EXTENSION, UpTrack
 from zvonim_sfu.rtp import packet, packet_compiled
 from zvonim_sfu.rtp.intake import Intake
+from zvonim_sfu.rtp.vp8 import describe
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -43,7 +45,11 @@ PAYLOADS: Final = {
     "numbered": b"\x90\x80\x2a\x01 a picture with an id of a byte",
     "wide": b"\x90\xc0\x81\x2a\x07\x01 with one of two bytes, and TL0PICIDX",
     "key index": b"\x90\xf0\x81\x2a\x07\x05\x01 of the lowest temporal layer",
-    "higher": b"\x90\xe0\x81\x2a\x07\x60\x01 of a higher one",
+    "base": b"\x90\xe0\x81\x2a\x07\x00\x01 the same without that index",
+    "higher": b"\x90\xe0\x81\x2a\x07\x60\x01 of a higher one, and who has the lowest can have it",
+    "highest": b"\x90\xe0\x81\x2a\x07\xa0\x01 of the highest, likewise",
+    "more of it": b"\x80\xe0\x81\x2a\x07\xa0 another packet of that",
+    "bound": b"\x90\xe0\x81\x2a\x07\x80\x01 of the highest, and nobody can begin with it",
     "cut": b"\x90\xc0\x81",
     "empty": b"",
 }
@@ -61,23 +67,34 @@ class Event(NamedTuple):
     after_s: float
 
 
-EVENTS: Final = st.builds(
-    Event,
-    st.sampled_from(
-        ("packet",) * 20 + ("select", "less", "nothing", "leave", "join", "pause", "resume", "timer", "other")
-    ),
-    STEPS,
-    st.sampled_from(("plain", "more", "wide", "wide", "keyframe", *PAYLOADS)),
-    st.booleans(),
-    st.integers(0, SUBSCRIBERS - 1),
-    st.sampled_from((0.0, 0.001, 0.005, 0.03, 0.3)),
+CALLS: Final = ("select", "less", "least", "nothing", "leave", "join", "pause", "resume", "timer", "other")
+
+
+def events(payloads: Sequence[str]) -> st.SearchStrategy[list[Event]]:
+    """Some, in which these payloads come more often than others."""
+    event = st.builds(
+        Event,
+        st.sampled_from(("packet",) * 20 + CALLS),
+        STEPS,
+        st.sampled_from((*payloads, *PAYLOADS)),
+        st.booleans(),
+        st.integers(0, SUBSCRIBERS - 1),
+        st.sampled_from((0.0, 0.001, 0.005, 0.03, 0.3)),
+    )
+    return st.lists(event, max_size=60)
+
+
+EVENTS: Final = events(("plain", "more", "wide", "wide", "keyframe")) | events(
+    ("base", "highest", "more of it", "higher", "bound", "more of it") * 4
 )
 
 
 class Scene:
     """A publisher, and some who get what it sends, of one kernel."""
 
-    def __init__(self, kernel: Kernel, source: Source, stack: contextlib.ExitStack) -> None:
+    def __init__(
+        self, kernel: Kernel, source: Source, stack: contextlib.ExitStack, payload_type: int | None = None
+    ) -> None:
         self.asked: list[object] = []
         self.now = 10.0
         self.taken = 0
@@ -93,6 +110,8 @@ class Scene:
             new_fan_out=lambda: kernel.FanOut(batch),
         )
         codec = OPUS if source.kind == "audio" else NACKED
+        if payload_type is not None:
+            codec = replace(codec, payload_type=payload_type)
         self.payload_type = codec.payload_type
         self.up_track.configure((codec,), {LEVEL_EXTENSION: LEVEL})
         self.router = Router()
@@ -140,6 +159,8 @@ class Scene:
             case "select":
                 track.select(HIGHEST, self.now)
             case "less":
+                track.select(Selection(0, 1), self.now)
+            case "least":
                 track.select(Selection(0, 0), self.now)
             case "nothing":
                 track.select(None, self.now)
@@ -154,9 +175,18 @@ class Scene:
             case _:
                 self.up_track.on_timer(self.now, 0.05)
                 self.up_track.measure(self.now)
+        self._flush()
+
+    def _flush(self) -> None:
         self.batch.flush()
         for datagrams, receiver in zip(self.sent, self.receivers, strict=True):
             datagrams.extend(waiting(receiver))
+
+    def publish(self, data: bytes, after_s: float) -> None:
+        """Let a packet come."""
+        self.now += after_s
+        self._deliver(data)
+        self._flush()
 
     def _send(self, event: Event, number: int) -> None:
         data = rtp(
@@ -167,12 +197,17 @@ class Scene:
             extensions=[(LEVEL, bytes([number & 0xFF])), (ARRIVAL, (number & 0xFFFF).to_bytes(2))],
             marker=event.marker,
         )
+        self._deliver(data)
+
+    def _deliver(self, data: bytes) -> None:
         arrived = self._parse(data)
         if self.ingress.take(arrived, self.now):
             self.taken += 1
             return
         # As Transport.on_rtp.
-        self.ingress.arrivals.received(number & 0xFFFF, self.now)
+        number = arrived.extension(ARRIVAL)
+        if number is not None and len(number) == 2:
+            self.ingress.arrivals.received(int.from_bytes(number), self.now)
         stream = self.router.streams.get(arrived.ssrc) or self.router.bind(arrived)
         if stream is not None and stream.layer is not None:
             self.up_track.handle_packet(arrived, stream.layer, self.now)
@@ -189,6 +224,7 @@ class Scene:
             list(self.up_track.levels),
             [self._layer(layer) for layer in self.up_track.layers.values()],
             [(t.statistics.packets, t.statistics.octets, t.current) for t in self.down_tracks],
+            self.up_track.ladder(self.now),
         )
 
     def _layer(self, layer: Layer) -> object:
@@ -206,6 +242,7 @@ class Scene:
             layer.register.missing if layer.register is not None else 0,
             layer.statistics.expected,
             layer.statistics.jitter_s,
+            layer.told(),
         )
 
 
@@ -215,17 +252,17 @@ def _known_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.contextmanager
-def scenes(source: Source) -> Iterator[list[Scene]]:
+def scenes(source: Source, payload_type: int | None = None) -> Iterator[list[Scene]]:
     """One of each kernel."""
     with contextlib.ExitStack() as stack:
-        yield [Scene(kernel, source, stack) for kernel in KERNELS.values()]
+        yield [Scene(kernel, source, stack, payload_type) for kernel in KERNELS.values()]
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 @given(
     source=st.sampled_from((Source.CAMERA, Source.MICROPHONE)),
     first=st.sampled_from((0, 100, 65_500)),
-    events=st.lists(EVENTS, max_size=60),
+    events=EVENTS,
 )
 def test_both_kernels_send_and_count_the_same(source: Source, first: int, events: list[Event]) -> None:
     with scenes(source) as both:
@@ -256,6 +293,62 @@ def test_what_comes_in_its_turn_is_dealt_with_by_the_compiled_kernel(source: Sou
         assert [len(datagrams) for datagrams in compiled.sent] == [100] * SUBSCRIBERS
         # The first one makes the layer, and the second one sorts its receivers.
         assert compiled.taken == 98
+
+
+def test_temporal_layers_are_dealt_with_as_long_as_everybody_gets_all() -> None:
+    with scenes(Source.CAMERA) as both:
+        plain, compiled = both
+        numbers = itertools.count()
+
+        def send(*names: str) -> int:
+            """Send packets; returns how many of them the compiled kernel took."""
+            taken = compiled.taken
+            for name, number in zip(names, numbers, strict=False):
+                for scene in both:
+                    scene.do(Event("packet", 1, name, False, 0, 0.01), number)
+            assert plain.state() == compiled.state()
+            return compiled.taken - taken
+
+        def call(name: str) -> None:
+            for scene in both:
+                scene.do(Event(name, 0, "", False, 0, 0.5), 0)
+
+        pictures = ["base", "more", "highest", "more of it", "higher", "highest"] * 10
+        send("keyframe")
+        # One has its receivers sorted, one is the first of the highest layer, and the next has them sorted again.
+        assert send(*pictures) == 60 - 3
+        call("timer")
+        assert send(*pictures) == 60
+        (layer,) = compiled.up_track.layers.values()
+        assert layer.intake.layer_frames[:4] == [19, 20, 40, 0]  # the first one came before any layer was known
+        call("least")
+        assert send(*pictures) == 0
+        call("select")
+        assert send(*pictures) == 0
+        for _ in range(2):  # until the rendition is forgotten
+            call("timer")
+            send(*pictures)
+        assert send(*pictures) == 60
+        assert plain.sent == compiled.sent
+        assert len(compiled.up_track.ladder(compiled.now)) == 3
+
+
+@pytest.mark.parametrize("name", ["vp8-l1t3", "vp8-firefox"])
+def test_what_browsers_send_is_dealt_with(name: str) -> None:
+    stream = RecordedStream.load(name)
+    with scenes(Source.CAMERA, stream.packets[0].payload_type) as (plain, compiled):
+        for data in stream.data:
+            for scene in (plain, compiled):
+                scene.publish(data, 0.02)
+            assert plain.state() == compiled.state()
+        assert plain.sent == compiled.sent
+        described = [describe(packet.payload) for packet in stream.packets]
+        keyframes = sum(description.keyframe for description in described)
+        assert keyframes == 2
+        # The second one has its receivers sorted, and the first one of a layer that is higher than all before, and the
+        # next, as layers are told.
+        layers = max(description.temporal for description in described)
+        assert len(stream.data) - keyframes - 1 - 2 * layers <= compiled.taken < len(stream.data) - keyframes
 
 
 @pytest.mark.parametrize("name", ["keyframe", "higher", "cut", "empty"])

@@ -176,7 +176,8 @@ class Layer(Counted):
         self.sizes = ()
         self.top = BASE
         self.intake.is_plain = not self.is_video or codec.key.name == "VP8"
-        self.rates = LayerRates()
+        self.intake.temporal = BASE.temporal
+        self.rates = LayerRates(self.intake)
         self.outlets.forget_renditions()
 
     @property
@@ -283,7 +284,8 @@ class Layer(Counted):
         )
         if top != self.top:
             self.top = top
-            self.intake.is_plain = False
+            self.intake.temporal = top.temporal
+            self.intake.is_plain = self.intake.is_plain and not top.spatial
             self.outlets.sort()  # what was all of it may be a part now
 
     def description_of(self, packet: RtpPacket, sequence: int) -> Description:

@@ -35,7 +35,7 @@ from zvonim_sfu.net.fan_out_compiled cimport FanOut
 from zvonim_sfu.rtp.arrivals_compiled cimport ArrivalLog
 from zvonim_sfu.rtp.intake_compiled cimport Intake
 from zvonim_sfu.rtp.packet_compiled cimport RtpPacket, parse
-from zvonim_sfu.rtp.vp8_compiled cimport Fields, read_fields
+from zvonim_sfu.rtp.vp8_compiled cimport Description, describe
 
 cdef enum:
     DATAGRAMS = 32
@@ -106,7 +106,7 @@ cdef class Ingress:
         # What UpTrack.handle_packet and Layer.forward do with a packet that needs no decision. Whatever is not as it
         # nearly always is makes it theirs, and nothing was counted then.
         cdef Intake intake = self.intakes.get(packet.ssrc)
-        cdef Fields fields
+        cdef Description description
         cdef int64_t sequence, transit, change
         cdef Py_ssize_t size = PyBytes_GET_SIZE(packet.data), kept_bytes
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
@@ -124,13 +124,9 @@ cdef class Ingress:
             return False
         if intake.wants_keyframe or sequence < fan_out.floor:
             return False
-        if not intake.is_video:
-            fields.picture_id_at = fields.tl0_at = -1
-            fields.picture_id_bits = 7
-            fields.picture_id = fields.tl0 = 0
-        elif intake.descriptor and packet.element(intake.descriptor) >= 0:
+        if not _describe(intake, packet, data, &description) or description.temporal > intake.temporal:
             return False
-        elif not read_fields(data + packet.payload_offset, packet._payload_end - packet.payload_offset, &fields):
+        if intake.temporal and description.temporal >= min(len(intake.layer_octets), len(intake.layer_frames)):
             return False
         former = intake.cells[sequence & HISTORY_MASK]
         kept_bytes = intake.kept_bytes + size
@@ -162,6 +158,10 @@ cdef class Ingress:
             level = packet.element(intake.level_extension)
             if level >= 0 and packet._elements[level].end > packet._elements[level].start:
                 intake.levels.append(data[packet._elements[level].start] & 0x7F)
+        if intake.temporal:
+            intake.layer_octets[description.temporal] += size - packet.payload_offset
+            if description.begins_frame:
+                intake.layer_frames[description.temporal] += 1
         intake.packets += 1
         intake.octets += size - packet.payload_offset
         intake.frames += packet.marker
@@ -173,8 +173,19 @@ cdef class Ingress:
         intake.kept = sequence
         intake.kept_bytes = kept_bytes
         # media.outlets
-        fan_out.forward_whole(packet, sequence, &fields)
+        fan_out.forward_whole(packet, sequence, &description.fields)
         return True
+
+
+cdef bint _describe(Intake intake, RtpPacket packet, const uint8_t *data, Description *description) except -1:
+    # Returns whether it could be read here.
+    if not intake.is_video:
+        memset(description, 0, sizeof(Description))
+        description.fields.picture_id_at = description.fields.tl0_at = -1
+        return True
+    if intake.descriptor and packet.element(intake.descriptor) >= 0:
+        return False
+    return describe(data + packet.payload_offset, packet._payload_end - packet.payload_offset, description)
 
 
 cdef class Receiver:

@@ -3,7 +3,7 @@
 A packet that comes in its turn, of a layer about which nothing is unusual, needs no decision. The compiled kernel does
 with it what `media.layer` would do, on these values, and nobody else hears of it (net.receiving); every other packet
 goes the long way. So each value has one owner, which says what it means: `rtp.reception`, `rtp.nack`, `rtp.history`,
-`media.layer` and `media.outlets`. This is the twin of intake_compiled.pyx.
+`rtp.layer_rates`, `media.layer` and `media.outlets`. This is the twin of intake_compiled.pyx.
 """
 
 from __future__ import annotations
@@ -44,6 +44,8 @@ class Intake:
         "kept_bytes",
         "last",
         "last_at",
+        "layer_frames",
+        "layer_octets",
         "level_extension",
         "levels",
         "needs_keyframe",
@@ -52,6 +54,7 @@ class Intake:
         "payload_type",
         "received",
         "shift",
+        "temporal",
         "transit",
         "wants_keyframe",
     )
@@ -80,7 +83,9 @@ class Intake:
         # Of media.layer.
         self.is_video = False
         self.is_plain = False
-        """Whether payloads can be read by who counts here: sounds, or VP8 of one layer."""
+        """Whether packets can be read by who counts here: sounds, or VP8 without spatial layers."""
+        self.temporal = 0
+        """The highest temporal layer that has come."""
         self.descriptor = 0
         """Number of the header extension with the dependency descriptor; 0 for none."""
         self.payload_type = -1
@@ -93,6 +98,10 @@ class Intake:
         self.last: RtpPacket | None = None
         self.levels: deque[int] | None = None
         self.level_extension = 0
+        # Of rtp.layer_rates.
+        self.layer_octets: list[int] = []
+        """Of each layer, temporal ones of the lowest spatial layer first; nothing is counted where there is but one."""
+        self.layer_frames: list[int] = []
         # Of media.outlets.
         self.fan_out: object = None
         """The kernel's, to who gets every packet as it comes; None while somebody has to be asked."""

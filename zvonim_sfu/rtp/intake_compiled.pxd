@@ -23,6 +23,7 @@ cdef class Intake:
     cdef public bint is_plain
     cdef public int descriptor
     cdef public int payload_type
+    cdef public int temporal
     cdef public bint wants_keyframe
     cdef public int64_t packets
     cdef public int64_t octets
@@ -32,5 +33,8 @@ cdef class Intake:
     cdef public object last
     cdef public object levels
     cdef public int level_extension
+    # rtp.layer_rates
+    cdef public list layer_octets
+    cdef public list layer_frames
     # media.outlets
     cdef public object fan_out

@@ -10,4 +10,11 @@ cdef struct Fields:
     int64_t tl0
 
 
-cdef bint read_fields(const uint8_t *payload, Py_ssize_t size, Fields *fields) noexcept nogil
+cdef struct Description:
+    # As description.Description, as far as it says anything here.
+    int temporal
+    bint begins_frame
+    Fields fields
+
+
+cdef bint describe(const uint8_t *payload, Py_ssize_t size, Description *description) noexcept nogil
