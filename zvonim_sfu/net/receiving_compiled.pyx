@@ -11,7 +11,7 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP as _DATAGRAMS_PER_WAKE_UP
 from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES as _MAX_DATAGRAM_BYTES
 from zvonim_sfu.net.receiving import MIN_DATAGRAM_BYTES as _MIN_DATAGRAM_BYTES
-from zvonim_sfu.rtp import history
+from zvonim_sfu.rtp import dependency_descriptor, history
 from zvonim_sfu.rtp.packet import RtpError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -34,7 +34,7 @@ from zvonim_sfu.net.system cimport (
 from zvonim_sfu.net.fan_out_compiled cimport FanOut
 from zvonim_sfu.rtp.arrivals_compiled cimport ArrivalLog
 from zvonim_sfu.rtp.intake_compiled cimport Intake
-from zvonim_sfu.rtp.packet_compiled cimport RtpPacket, parse
+from zvonim_sfu.rtp.packet_compiled cimport Element, RtpPacket, parse
 from zvonim_sfu.rtp.vp8_compiled cimport Description, describe
 
 cdef enum:
@@ -43,11 +43,14 @@ cdef enum:
     MAX_BYTES = 2047
     SLOT_BYTES = MAX_BYTES + 1
     MAX_PROTECTED_BYTES = 1500
+    DESCRIPTOR_BYTES = 3
+    RELEVANT = 0xA0
     HISTORY_MASK = 1023
     HISTORY_BYTES = 1048576
 
 assert (DATAGRAMS, MIN_BYTES, MAX_BYTES) == (_DATAGRAMS_PER_WAKE_UP, _MIN_DATAGRAM_BYTES, _MAX_DATAGRAM_BYTES)
 assert MAX_PROTECTED_BYTES == srtp.MAX_PROTECTED_BYTES
+assert (DESCRIPTOR_BYTES, RELEVANT) == (dependency_descriptor.MANDATORY_BYTES, dependency_descriptor.RELEVANT)
 assert (HISTORY_MASK + 1, HISTORY_BYTES) == (history.MAX_PACKETS, history.MAX_BYTES)
 
 cdef process_t srtp_unprotect = <process_t><uintptr_t>srtp.UNPROTECT_ADDRESS
@@ -169,7 +172,7 @@ cdef class Ingress:
         intake.highest = sequence
         intake.last = packet
         # rtp.history
-        intake.cells[sequence & HISTORY_MASK] = (sequence, packet, now, None)
+        intake.cells[sequence & HISTORY_MASK] = (sequence, packet, now, intake.structures)
         intake.kept = sequence
         intake.kept_bytes = kept_bytes
         # media.outlets
@@ -178,14 +181,31 @@ cdef class Ingress:
 
 
 cdef bint _describe(Intake intake, RtpPacket packet, const uint8_t *data, Description *description) except -1:
-    # Returns whether it could be read here.
+    # Returns whether it could be read here, as rtp.codecs reads it.
+    cdef const uint8_t *layers
+    cdef Element *element
+    cdef int descriptor, template
+    cdef Py_ssize_t size
     if not intake.is_video:
         memset(description, 0, sizeof(Description))
         description.fields.picture_id_at = description.fields.tl0_at = -1
         return True
-    if intake.descriptor and packet.element(intake.descriptor) >= 0:
+    if not describe(data + packet.payload_offset, packet._payload_end - packet.payload_offset, description):
         return False
-    return describe(data + packet.payload_offset, packet._payload_end - packet.payload_offset, description)
+    descriptor = packet.element(intake.descriptor) if intake.descriptor else -1
+    if descriptor < 0:
+        return True
+    element = &packet._elements[descriptor]
+    size, data = element.end - element.start, data + element.start
+    if size < DESCRIPTOR_BYTES or (size > DESCRIPTOR_BYTES and data[DESCRIPTOR_BYTES] & RELEVANT):
+        return False
+    template = data[0] & 0x3F
+    if template >= len(intake.template_layers):
+        return False
+    layers = <const uint8_t *>PyBytes_AS_STRING(intake.template_layers)
+    description.temporal = layers[template]
+    description.begins_frame = data[0] & 0x80 != 0
+    return True
 
 
 cdef class Receiver:

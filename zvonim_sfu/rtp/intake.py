@@ -3,7 +3,8 @@
 A packet that comes in its turn, of a layer about which nothing is unusual, needs no decision. The compiled kernel does
 with it what `media.layer` would do, on these values, and nobody else hears of it (net.receiving); every other packet
 goes the long way. So each value has one owner, which says what it means: `rtp.reception`, `rtp.nack`, `rtp.history`,
-`rtp.layer_rates`, `media.layer` and `media.outlets`. This is the twin of intake_compiled.pyx.
+`rtp.dependency_descriptor`, `rtp.layer_rates`, `media.layer` and `media.outlets`. This is the twin of
+intake_compiled.pyx.
 """
 
 from __future__ import annotations
@@ -14,13 +15,18 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections import deque
 
+    from zvonim_sfu.rtp.dependency_descriptor import Structures
     from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
-Cell = tuple[int, "RtpPacket", float, "Description | None"]
+Cell = tuple[int, "RtpPacket", float, "Description | Structures | None"]
+"""Number, packet, when it came (s, monotonic), and its description. The kernel makes none: it keeps what the packet's
+descriptor refers to, None for nothing, by which the packet can be described later."""
 
 NO_NUMBER: Final = -(1 << 62)
 """In the place of a number of a packet: none has come yet."""
+UNKNOWN_LAYER: Final = 0xFF
+"""In the place of a temporal layer: above all that there are."""
 
 
 class Intake:
@@ -54,6 +60,8 @@ class Intake:
         "payload_type",
         "received",
         "shift",
+        "structures",
+        "template_layers",
         "temporal",
         "transit",
         "wants_keyframe",
@@ -98,6 +106,11 @@ class Intake:
         self.last: RtpPacket | None = None
         self.levels: deque[int] | None = None
         self.level_extension = 0
+        # Of rtp.dependency_descriptor.
+        self.structures: Structures | None = None
+        """What descriptors refer to now; None before a structure came."""
+        self.template_layers = b""
+        """The temporal layer of each template by its number, UNKNOWN_LAYER for what has to be looked at."""
         # Of rtp.layer_rates.
         self.layer_octets: list[int] = []
         """Of each layer, temporal ones of the lowest spatial layer first; nothing is counted where there is but one."""

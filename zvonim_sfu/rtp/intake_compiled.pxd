@@ -33,6 +33,9 @@ cdef class Intake:
     cdef public object last
     cdef public object levels
     cdef public int level_extension
+    # rtp.dependency_descriptor
+    cdef public object structures
+    cdef public bytes template_layers
     # rtp.layer_rates
     cdef public list layer_octets
     cdef public list layer_frames
