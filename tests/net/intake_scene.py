@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pylibsrtp import Policy
 
-from tests.media.support import OPUS, VP8, rtp
+from tests.media.support import H264, OPUS, VP8, rtp
 from tests.net.kernels import COMPILED, KERNELS
 from tests.net.links import link, session, waiting
 from tests.rtp.test_dependency_descriptor import L1T3, L2T2_KEY, Template, descriptor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from tests.support.streams import RecordedStream
     from zvonim_sfu.media.layer import Layer
+    from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.source import Source
     from zvonim_sfu.net.kernel import Kernel
 
@@ -34,7 +35,7 @@ LEVEL: Final = 1
 ARRIVAL: Final = 3
 DESCRIPTOR: Final = 4
 SUBSCRIBERS: Final = 3
-NACKED: Final = replace(VP8, feedback=("nack", "nack pli"))
+CODECS: Final = {codec.name: replace(codec, feedback=("nack", "nack pli")) for codec in (VP8, H264)}
 # Bits, picture id, TL0PICIDX, layer; then the byte whose lowest bit tells a keyframe.
 PAYLOADS: Final = {
     "keyframe": b"\x10\x00 a keyframe of a size that nobody reads",
@@ -50,6 +51,14 @@ PAYLOADS: Final = {
     "bound": b"\x90\xe0\x81\x2a\x07\x80\x01 of the highest, and nobody can begin with it",
     "cut": b"\x90\xc0\x81",
     "empty": b"",
+    # Of H264; "plain" is a part of a fragmented unit that nothing went before.
+    "slice": b"\x41\x9a a unit of its own",
+    "begun": b"\x7c\x81 the first part of a unit",
+    "goes on": b"\x7c\x01 a part of it",
+    "parameters": b"\x67\x42 of a size that nobody reads",
+    "IDR": b"\x65\x88 a unit of a keyframe",
+    "IDR begun": b"\x7c\x85 a part of one",
+    "units": b"\x78\x00\x02\x41\x9a\x00\x02\x41\x9b",
 }
 # Its templates have the numbers of L1T3's, and other layers.
 ANOTHER: Final[list[Template]] = [
@@ -102,7 +111,7 @@ class Scene:
     """A publisher, and some who get what it sends, of one kernel."""
 
     def __init__(
-        self, kernel: Kernel, source: Source, stack: contextlib.ExitStack, stream: RecordedStream | None = None
+        self, kernel: Kernel, source: Source, codec: Codec, extensions: dict[str, int], stack: contextlib.ExitStack
     ) -> None:
         self.asked: list[object] = []
         self.now = 10.0
@@ -118,11 +127,6 @@ class Scene:
             new_intake=kernel.Intake,
             new_fan_out=lambda: kernel.FanOut(batch),
         )
-        codec = OPUS if source.kind == "audio" else NACKED
-        extensions = {LEVEL_EXTENSION: LEVEL, DESCRIPTOR_EXTENSION: DESCRIPTOR}
-        if stream is not None:
-            codec = replace(codec, payload_type=stream.packets[0].payload_type)
-            extensions = {DESCRIPTOR_EXTENSION: stream.descriptor} if stream.descriptor else {}
         self.payload_type = codec.payload_type
         self.up_track.configure((codec,), extensions)
         self.router = Router()
@@ -263,7 +267,12 @@ class Scene:
 
 
 @contextlib.contextmanager
-def scenes(source: Source, stream: RecordedStream | None = None) -> Iterator[list[Scene]]:
-    """One of each kernel."""
+def scenes(source: Source, encoding: str = "VP8", stream: RecordedStream | None = None) -> Iterator[list[Scene]]:
+    """One of each kernel, in which pictures are of this encoding, or what was recorded is sent."""
+    codec = OPUS if source.kind == "audio" else CODECS[encoding]
+    extensions = {LEVEL_EXTENSION: LEVEL, DESCRIPTOR_EXTENSION: DESCRIPTOR}
+    if stream is not None:
+        codec = replace(CODECS[stream.encoding], payload_type=stream.packets[0].payload_type)
+        extensions = {DESCRIPTOR_EXTENSION: stream.descriptor} if stream.descriptor else {}
     with contextlib.ExitStack() as stack:
-        yield [Scene(kernel, source, stack, stream) for kernel in KERNELS.values()]
+        yield [Scene(kernel, source, codec, extensions, stack) for kernel in KERNELS.values()]

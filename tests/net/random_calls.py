@@ -21,6 +21,7 @@ from tests.net.links import PROFILES, rtp_header
 from tests.net.test_kernel_twins import EGRESSES, NAMES, PLANS, Operation, Scene
 from tests.net.test_receiving import Port
 from zvonim_sfu.rtp.history import MAX_PACKETS
+from zvonim_sfu.rtp.intake import Payloads
 from zvonim_sfu.rtp.packet import Fields, RtpError
 from zvonim_sfu.rtp.packet_compiled import RtpPacket
 
@@ -128,14 +129,14 @@ def count(chance: Chance) -> None:
         intake, log = COMPILED.Intake(), COMPILED.ArrivalLog()
         ingress = Port(COMPILED, "127.0.0.1", stack).ingress
         ingress.arrivals, ingress.arrival_extension = log, chance.randrange(5)
-        intake.cells, intake.fan_out, intake.is_plain = [None] * MAX_PACKETS, scene.fan_out, True
+        intake.cells, intake.fan_out = [None] * MAX_PACKETS, scene.fan_out
         intake.levels, now = deque(maxlen=9), chance.choice((0.0, 1e3, 1e9))
         for number in range(300):
             log.received(number * chance.choice((1, 1, 1, 300)) & 0xFFFF, now)
             now += chance.choice((0.0, 0.001, 1.0, 1e4))
             with contextlib.suppress(RtpError):
                 packet = RtpPacket.parse(chance.layered() if chance.random() < 0.5 else chance.packet())
-                intake.is_video, intake.level_extension = chance.random() < 0.5, chance.randrange(4)
+                intake.payloads, intake.level_extension = chance.choice(list(Payloads)), chance.randrange(4)
                 intake.descriptor, intake.shift = chance.choice((0, 1, 2)), chance.choice((0, -7, 2**40))
                 intake.temporal = chance.choice((0, 2, 2**20, -1))
                 intake.layer_octets, intake.layer_frames = ([0] * chance.choice((0, 1, 3, 64, 64)) for _ in range(2))

@@ -50,6 +50,11 @@ PICTURES: Final = {
         (("base", ""), ("more", ""), ("highest", ""), ("more of it", ""), ("higher", ""), ("bound", "")),
         (("keyframe", ""),),
     ),
+    "H264": ((("slice", ""), ("begun", ""), ("goes on", "")), (("parameters", ""), ("IDR", ""), ("IDR begun", ""))),
+    "H264 with descriptors": (
+        (("slice", "0"), ("begun", "2"), ("goes on", "2 goes on"), ("slice", "1")),
+        (("IDR", "L1T3"), ("parameters", "another")),
+    ),
     "descriptors": (
         # Where it says something else than the payload, the descriptor is right.
         (("plain", "0"), ("more", "0 goes on"), ("wide", "2"), ("plain", "2 goes on"), ("more", "1"), ("higher", "2")),
@@ -101,7 +106,7 @@ def stream_with_trouble(kind: str, trouble: float, chance: random.Random) -> Ite
                 False,
                 chance.randrange(SUBSCRIBERS),
                 chance.choice((0.0, 0.03, 0.3)),
-                chance.choice(tuple(DESCRIPTORS)) if kind == "descriptors" else "",
+                chance.choice(tuple(DESCRIPTORS)) if "descriptors" in kind else "",
             )
         elif place % 100 == 99:
             event = event._replace(name="timer")
@@ -116,7 +121,7 @@ def stream_with_trouble(kind: str, trouble: float, chance: random.Random) -> Ite
 @pytest.mark.parametrize("trouble", [0.002, 0.01, 0.05, 0.2])
 @pytest.mark.parametrize("seed", range(2))
 def test_both_kernels_send_and_count_the_same_for_long(kind: str, trouble: float, seed: int) -> None:
-    with scenes(Source.CAMERA) as both:
+    with scenes(Source.CAMERA, "H264" if "H264" in kind else "VP8") as both:
         plain, compiled = both
         # The seed is all that it depends on.
         for place, (event, number) in enumerate(stream_with_trouble(kind, trouble, random.Random(f"{seed}{trouble}"))):
@@ -181,10 +186,10 @@ def test_temporal_layers_are_dealt_with_as_long_as_everybody_gets_all() -> None:
         assert len(compiled.up_track.ladder(compiled.now)) == 3
 
 
-@pytest.mark.parametrize("name", ["vp8-l1t3", "vp8-l1t3-descriptor", "vp8-firefox"])
+@pytest.mark.parametrize("name", ["vp8-l1t3", "vp8-l1t3-descriptor", "vp8-firefox", "h264", "h264-l1t3"])
 def test_what_browsers_send_is_dealt_with(name: str) -> None:
     stream = RecordedStream.load(name)
-    with scenes(Source.CAMERA, stream) as (plain, compiled):
+    with scenes(Source.CAMERA, stream=stream) as (plain, compiled):
         for data in stream.data:
             for scene in (plain, compiled):
                 scene.publish(data, 0.02)
@@ -193,11 +198,11 @@ def test_what_browsers_send_is_dealt_with(name: str) -> None:
         describe = describer(stream.encoding)
         described = [describe(packet.payload, packet.extension(stream.descriptor)) for packet in stream.packets]
         keyframes = sum(description.keyframe for description in described)
-        assert keyframes == 2
-        # The second one has its receivers sorted, and the first one of a layer that is higher than all before, and the
-        # next, as layers are told.
+        assert 2 <= keyframes <= 4
+        # The second one may have its receivers sorted, and the first one of a layer that is higher than all before, and
+        # the next, as layers are told.
         layers = max(description.temporal for description in described)
-        assert len(stream.data) - keyframes - 1 - 2 * layers <= compiled.taken < len(stream.data) - keyframes
+        assert len(stream.data) - keyframes - 1 - 2 * layers <= compiled.taken <= len(stream.data) - keyframes
 
 
 @pytest.mark.parametrize("name", ["keyframe", "higher", "cut", "empty"])

@@ -11,6 +11,7 @@ from zvonim_sfu.media.counted import Counted
 from zvonim_sfu.rtp.codecs import describe_again, describer
 from zvonim_sfu.rtp.description import PLAIN, Description, Restriction, Structure
 from zvonim_sfu.rtp.history import PacketHistory
+from zvonim_sfu.rtp.intake import Payloads
 from zvonim_sfu.rtp.layer_rates import LayerRates
 from zvonim_sfu.rtp.nack import NackRegister
 from zvonim_sfu.rtp.rate import BitrateMeter
@@ -174,7 +175,7 @@ class Layer(Counted):
         self._descriptor = self.intake.descriptor = descriptor
         self.sizes = ()
         self.top = BASE
-        self.intake.is_plain = not self.is_video or codec.key.name == "VP8"
+        self.intake.payloads = Payloads.of(codec.key.name) if self.is_video else Payloads.SOUND
         self.intake.temporal = BASE.temporal
         self.rates = LayerRates(self.intake)
         self.outlets.forget_renditions()
@@ -284,7 +285,8 @@ class Layer(Counted):
         if top != self.top:
             self.top = top
             self.intake.temporal = top.temporal
-            self.intake.is_plain = self.intake.is_plain and not top.spatial
+            if top.spatial:
+                self.intake.payloads = Payloads.UNKNOWN
             self.outlets.sort()  # what was all of it may be a part now
 
     def description_of(self, packet: RtpPacket, sequence: int) -> Description:

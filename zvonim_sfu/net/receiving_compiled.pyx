@@ -11,7 +11,7 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP as _DATAGRAMS_PER_WAKE_UP
 from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES as _MAX_DATAGRAM_BYTES
 from zvonim_sfu.net.receiving import MIN_DATAGRAM_BYTES as _MIN_DATAGRAM_BYTES
-from zvonim_sfu.rtp import dependency_descriptor, history
+from zvonim_sfu.rtp import dependency_descriptor, history, intake
 from zvonim_sfu.rtp.packet import RtpError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -32,10 +32,11 @@ from zvonim_sfu.net.system cimport (
     unpack_address,
 )
 from zvonim_sfu.net.fan_out_compiled cimport FanOut
+from zvonim_sfu.rtp cimport h264_compiled, vp8_compiled
 from zvonim_sfu.rtp.arrivals_compiled cimport ArrivalLog
+from zvonim_sfu.rtp.description_compiled cimport Description, set_plain
 from zvonim_sfu.rtp.intake_compiled cimport Intake
 from zvonim_sfu.rtp.packet_compiled cimport Element, RtpPacket, parse
-from zvonim_sfu.rtp.vp8_compiled cimport Description, describe
 
 cdef enum:
     DATAGRAMS = 32
@@ -43,6 +44,9 @@ cdef enum:
     MAX_BYTES = 2047
     SLOT_BYTES = MAX_BYTES + 1
     MAX_PROTECTED_BYTES = 1500
+    SOUND = 1
+    VP8 = 2
+    H264 = 3
     DESCRIPTOR_BYTES = 3
     RELEVANT = 0xA0
     HISTORY_MASK = 1023
@@ -50,6 +54,7 @@ cdef enum:
 
 assert (DATAGRAMS, MIN_BYTES, MAX_BYTES) == (_DATAGRAMS_PER_WAKE_UP, _MIN_DATAGRAM_BYTES, _MAX_DATAGRAM_BYTES)
 assert MAX_PROTECTED_BYTES == srtp.MAX_PROTECTED_BYTES
+assert (SOUND, VP8, H264) == (intake.Payloads.SOUND, intake.Payloads.VP8, intake.Payloads.H264)
 assert (DESCRIPTOR_BYTES, RELEVANT) == (dependency_descriptor.MANDATORY_BYTES, dependency_descriptor.RELEVANT)
 assert (HISTORY_MASK + 1, HISTORY_BYTES) == (history.MAX_PACKETS, history.MAX_BYTES)
 
@@ -115,7 +120,7 @@ cdef class Ingress:
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
         cdef int arrival, level
         cdef FanOut fan_out
-        if intake is None or intake.fan_out is None or not intake.is_plain or len(intake.cells) <= HISTORY_MASK:
+        if intake is None or intake.fan_out is None or not intake.payloads or len(intake.cells) <= HISTORY_MASK:
             return False
         fan_out = intake.fan_out  # TypeError for one of the other kernel
         if packet.payload_type != intake.payload_type or packet.sequence_number != (intake.counted + 1) & 0xFFFF:
@@ -186,11 +191,14 @@ cdef bint _describe(Intake intake, RtpPacket packet, const uint8_t *data, Descri
     cdef Element *element
     cdef int descriptor, template
     cdef Py_ssize_t size
-    if not intake.is_video:
-        memset(description, 0, sizeof(Description))
-        description.fields.picture_id_at = description.fields.tl0_at = -1
+    if intake.payloads == SOUND:
+        set_plain(description)
         return True
-    if not describe(data + packet.payload_offset, packet._payload_end - packet.payload_offset, description):
+    size = packet._payload_end - packet.payload_offset
+    if intake.payloads == VP8:
+        if not vp8_compiled.describe(data + packet.payload_offset, size, description):
+            return False
+    elif intake.payloads != H264 or not h264_compiled.describe(data + packet.payload_offset, size, description):
         return False
     descriptor = packet.element(intake.descriptor) if intake.descriptor else -1
     if descriptor < 0:

@@ -10,6 +10,7 @@ intake_compiled.pyx.
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -29,6 +30,21 @@ UNKNOWN_LAYER: Final = 0xFF
 """In the place of a temporal layer: above all that there are."""
 
 
+class Payloads(IntEnum):
+    """What the kernel takes the payloads of a layer for."""
+
+    UNKNOWN = 0
+    """What it does not read: another codec, or pictures with spatial layers."""
+    SOUND = 1
+    VP8 = 2
+    H264 = 3
+
+    @classmethod
+    def of(cls, encoding: str) -> Payloads:
+        """Return what those of pictures in this encoding are."""
+        return {"VP8": cls.VP8, "H264": cls.H264}.get(encoding, cls.UNKNOWN)
+
+
 class Intake:
     """Values of one layer, all public; as they are before its first packet."""
 
@@ -42,7 +58,6 @@ class Intake:
         "frames",
         "has_transit",
         "highest",
-        "is_plain",
         "is_video",
         "jitter",
         "keeps_register",
@@ -58,6 +73,7 @@ class Intake:
         "octets",
         "packets",
         "payload_type",
+        "payloads",
         "received",
         "shift",
         "structures",
@@ -90,8 +106,7 @@ class Intake:
         self.kept_bytes = 0
         # Of media.layer.
         self.is_video = False
-        self.is_plain = False
-        """Whether packets can be read by who counts here: sounds, or VP8 without spatial layers."""
+        self.payloads = Payloads.UNKNOWN
         self.temporal = 0
         """The highest temporal layer that has come."""
         self.descriptor = 0

@@ -20,7 +20,7 @@ cdef class Intake:
     cdef public int64_t kept_bytes
     # media.layer
     cdef public bint is_video
-    cdef public bint is_plain
+    cdef public int payloads
     cdef public int descriptor
     cdef public int payload_type
     cdef public int temporal

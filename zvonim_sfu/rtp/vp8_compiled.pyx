@@ -9,18 +9,15 @@ from zvonim_sfu.rtp.packet import Fields as _Fields
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 
+from zvonim_sfu.rtp.description_compiled cimport Fields, set_plain
+
 
 cdef bint describe(const uint8_t *payload, Py_ssize_t size, Description *description) noexcept nogil:
-    # Returns whether that is all, but for where more can be had, of which nobody is told who gets the whole: false for
-    # a packet that vp8.describe has to look at.
+    # Returns whether that is all: false for a packet that vp8.describe has to look at.
     cdef Fields *fields = &description.fields
     cdef Py_ssize_t at = 1
     cdef uint8_t flags
-    description.temporal = 0
-    description.begins_frame = False
-    fields.picture_id_at = fields.tl0_at = -1
-    fields.picture_id_bits = 7
-    fields.picture_id = fields.tl0 = 0
+    set_plain(description)
     if size < 1:
         return False
     description.begins_frame = payload[0] & 0x17 == 0x10
