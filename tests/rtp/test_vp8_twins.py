@@ -28,7 +28,7 @@ def test_payloads_are_read_alike_or_left_to_the_other(payload: bytes) -> None:
 
 
 def test_most_packets_are_read() -> None:
-    for payload in (b"\x00abc", b"\x10\x01ab", b"\x90\x80\x01\x01", b"\x90\xc0\x81\x01\x07\x01", b"\x80\x80\x05"):
+    for payload in (b"", b"\x00abc", b"\x10\x01ab", b"\x90\x80\x01\x01", b"\x90\xc0\x81\x01\x07\x01", b"\x80\x80\x05"):
         assert description_of(payload) == vp8.describe(payload)
 
 

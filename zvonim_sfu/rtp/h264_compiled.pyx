@@ -21,6 +21,8 @@ cdef bint describe(const uint8_t *payload, Py_ssize_t size, Description *descrip
     # Returns whether that is all: false for a packet that h264.describe has to look at.
     cdef uint8_t unit
     set_plain(description)
+    if size < 1:
+        return True  # padding alone, by which browsers probe their link
     if size < 2:
         return False
     unit = payload[0] & 0x1F

@@ -19,7 +19,7 @@ cdef bint describe(const uint8_t *payload, Py_ssize_t size, Description *descrip
     cdef uint8_t flags
     set_plain(description)
     if size < 1:
-        return False
+        return True  # padding alone, by which browsers probe their link
     description.begins_frame = payload[0] & 0x17 == 0x10
     if payload[0] & 0x80:
         if size < 2:
