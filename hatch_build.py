@@ -20,6 +20,7 @@ MODULES: Final = (
     "zvonim_sfu.rtp.packet_compiled",
     "zvonim_sfu.rtp.intake_compiled",
     "zvonim_sfu.rtp.vp8_compiled",
+    "zvonim_sfu.rtp.h264_compiled",
     "zvonim_sfu.rtp.arrivals_compiled",
     "zvonim_sfu.net.system",
     "zvonim_sfu.net.sending_compiled",

@@ -1,12 +1,13 @@
 """What forwarding costs: CPU time of the server's packet path for each packet that leaves.
 
     python benchmarks/forwarding.py [--kernel compiled] [--receivers 1 10 30] [--bursts 1 3 6] [--packets 60000]
-                                    [--numbers]
+                                    [--numbers] [--layers payload]
 
 A publisher's SRTP packets (1100 bytes of payload, in bursts as a camera sends them) go through the real path: from the
 datagrams that wait at the media port, by its receive call, to those that leave for a socket of this machine, which
 drops them. History, NACK, statistics and transport-wide feedback are on; handshakes and the other RTCP are left out.
 With `--numbers` the receivers' packets are numbered transport-wide too, and pass a pacer whose link is far from full.
+With `--layers` the camera has three temporal layers, told by the payloads, or by dependency descriptors alone.
 The figures are CPU time of this thread, so that other load changes them little; they are for comparing two states of
 this code or its two kernels, not two servers.
 """
@@ -33,6 +34,7 @@ from zvonim_sfu.media.publisher_clock import PublisherClock
 from zvonim_sfu.media.sdp import Codec
 from zvonim_sfu.media.simulcast import Announced
 from zvonim_sfu.media.source import Source
+from zvonim_sfu.media.terms import DESCRIPTOR_EXTENSION
 from zvonim_sfu.media.transport import Transport
 from zvonim_sfu.media.up_track import UpTrack
 from zvonim_sfu.net.kernel import load_kernel
@@ -52,6 +54,15 @@ VP8: Final = Codec(96, "VP8", 90000, feedback=("nack", "nack pli", "transport-cc
 KEYFRAME: Final = b"\x10" + bytes(PAYLOAD_BYTES - 1)
 DELTA: Final = b"\x10\x01" + bytes(PAYLOAD_BYTES - 2)
 KEYFRAME_EVERY: Final = 600
+LAYERS: Final = ("none", "payload", "descriptor")
+TEMPORAL: Final = (0, 2, 1, 2)
+"""The temporal layers of frames, again and again."""
+TEMPLATES: Final = (1, 5, 3, 5)
+"""Of STRUCTURE, those of such frames."""
+STRUCTURE: Final = bytes.fromhex("8002044eaaaf2860414d34538a0940404fc02cc0")
+"""What Chromium tells of such a stream in the dependency descriptors of its keyframes."""
+DESCRIPTORS: Final = 4
+"""The number of the header extension for them."""
 PROFILE: Final = Policy.SRTP_PROFILE_AEAD_AES_128_GCM
 ROUNDS: Final = 5
 FEEDBACK_EVERY: Final = 100
@@ -99,15 +110,41 @@ def extension(number: int) -> bytes:
     return pack("!HHBHx", 0xBEDE, 1, ARRIVALS << 4 | 1, number & 0xFFFF)
 
 
-def published(count: int, burst: int, key: bytes) -> list[bytes]:
+def extensions(number: int, descriptor: bytes) -> bytes:
+    """The same with a dependency descriptor."""
+    elements = pack("!BBHBB", ARRIVALS, 2, number & 0xFFFF, DESCRIPTORS, len(descriptor)) + descriptor
+    elements += bytes(-len(elements) % 4)
+    return pack("!HH", 0x1000, len(elements) // 4) + elements
+
+
+def layered(number: int, burst: int, layers: str) -> bytes:
+    """Header extensions and payload of a packet of a stream with temporal layers."""
+    frame, place = divmod(number, burst)
+    is_keyframe = number % KEYFRAME_EVERY == 0
+    begins, at = place == 0 or is_keyframe, 0 if is_keyframe else frame % len(TEMPORAL)
+    if layers == "payload":
+        head = pack("!BBHBB", 0x80 | begins << 4, 0xE0, 0x8000 | frame & 0x7FFF, frame // 4 & 0xFF, TEMPORAL[at] << 6)
+        block = extension(number)
+    else:
+        head = pack("!B", begins << 4)
+        template = 0 if is_keyframe else TEMPLATES[at]
+        descriptor = pack("!BH", begins << 7 | (place == burst - 1) << 6 | template, frame & 0xFFFF)
+        block = extensions(number, descriptor + (STRUCTURE if is_keyframe else b""))
+    return block + head + (b"\0" if is_keyframe else b"\1") + bytes(PAYLOAD_BYTES - len(head) - 1)
+
+
+def published(count: int, burst: int, key: bytes, layers: str) -> list[bytes]:
     """What a publisher sends: SRTP packets of frames, each of `burst` packets; a few of the frames are keyframes."""
     sender = session(key, Policy.SSRC_ANY_OUTBOUND)
     packets = []
     for i in range(count):
         last = 0x80 if i % burst == burst - 1 else 0
-        payload = KEYFRAME if i % KEYFRAME_EVERY == 0 else DELTA
         header = pack("!BBHII", 0x90, 96 | last, i & 0xFFFF, i // burst * 3000, 1)
-        packets.append(sender.protect(header + extension(i) + payload))
+        if layers == "none":
+            content = extension(i) + (KEYFRAME if i % KEYFRAME_EVERY == 0 else DELTA)
+        else:
+            content = layered(i, burst, layers)
+        packets.append(sender.protect(header + content))
     return packets
 
 
@@ -129,7 +166,7 @@ class Scene:
             new_intake=kernel.Intake,
             new_fan_out=lambda: kernel.FanOut(node.udp.batch),
         )
-        up_track.configure([VP8], {})
+        up_track.configure([VP8], {DESCRIPTOR_EXTENSION: DESCRIPTORS})
         self.transport.arrival_extension = ARRIVALS
         self.transport.router.configure({"0": up_track}, [(up_track, Announced(1))], {})
         self.publisher, self.sink = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
@@ -150,9 +187,9 @@ class Scene:
                 egress.gate = FreeLink(estimate_bps=FREE_BPS)
             down_track.attach(up_track, 0.0)
 
-    def run(self, packets: int, burst: int) -> float:
+    def run(self, packets: int, burst: int, layers: str) -> float:
         """Send that many packets in bursts, each burst one wake-up; returns CPU seconds of the server."""
-        incoming = published(packets, burst, self.key)
+        incoming = published(packets, burst, self.key, layers)
         spent = 0
         to = self.socket.getsockname()
         for at in range(0, packets, burst):
@@ -175,12 +212,12 @@ class Scene:
 
 
 async def microseconds_per_packet(
-    kernel: Kernel, receivers: int, burst: int, packets: int, *, numbers: bool = False
+    kernel: Kernel, receivers: int, burst: int, packets: int, *, numbers: bool = False, layers: str = "none"
 ) -> float:
     """Run one shape; returns CPU microseconds for each packet that left."""
     node = await MediaNode.open(["127.0.0.1"], 0, kernel=kernel)
     scene = Scene(node, receivers, numbers=numbers)
-    spent = scene.run(packets, burst)
+    spent = scene.run(packets, burst, layers)
     sent = sum(egress.packets_sent for egress in scene.egresses)
     assert sent == packets * receivers, "packets were dropped"
     scene.close()
@@ -196,6 +233,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--bursts", type=int, nargs="+", default=[1, 3, 6], help="packets of a frame, 32 at most")
     parser.add_argument("--packets", type=int, default=30_000, help="packets that leave in each round, at least 600 in")
     parser.add_argument("--numbers", action="store_true", help="number packets for receivers, and pace them")
+    parser.add_argument("--layers", choices=LAYERS, default="none", help="what tells temporal layers")
     options = parser.parse_args(arguments)
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(40))
     print(f"CPU us per forwarded packet, median of {ROUNDS} (worst), by packets in a burst")
@@ -207,7 +245,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
             for burst in options.bursts:
                 packets = max(KEYFRAME_EVERY, options.packets // receivers) // burst * burst
                 rounds = [
-                    asyncio.run(microseconds_per_packet(kernel, receivers, burst, packets, numbers=options.numbers))
+                    asyncio.run(
+                        microseconds_per_packet(
+                            kernel, receivers, burst, packets, numbers=options.numbers, layers=options.layers
+                        )
+                    )
                     for _ in range(ROUNDS)
                 ]
                 cells += f"{f'{statistics.median(rounds):.2f} ({max(rounds):.2f})':>16}"

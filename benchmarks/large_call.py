@@ -25,12 +25,13 @@ if TYPE_CHECKING:
 
 SIMULCAST: Final = Simulcast(
     (
-        Pattern("video", 30, 1, 500, 320, 180, rid="q"),
-        Pattern("video", 60, 2, 900, 640, 360, rid="h"),
-        Pattern("video", 150, 5, 1100, 1280, 720, rid="f"),
+        Pattern("video", 30, 1, 500, 320, 180, rid="q", has_temporal_layers=True),
+        Pattern("video", 60, 2, 900, 640, 360, rid="h", has_temporal_layers=True),
+        Pattern("video", 150, 5, 1100, 1280, 720, rid="f", has_temporal_layers=True),
     )
 )
-"""30 pictures a second at 0.12, 0.43 and 1.3 Mbit/s: what Chromium makes of a camera of 1280x720."""
+"""30 pictures a second, in three temporal layers, at 0.12, 0.43 and 1.3 Mbit/s: what Chromium makes of a camera of
+1280x720."""
 SILENCE: Final = replace(MICROPHONE, loudness=-127)
 VOICES: Final = 3
 """So many speak, the others' microphones are open and silent."""

@@ -52,6 +52,8 @@ ARRIVALS_INTERVAL_S: Final = 0.1
 HISTORY_PACKETS: Final = 512
 """What a publisher can send again when the server asks."""
 MAX_BLOCKS: Final = 31
+PADDING_BIT: Final = 0x20
+"""In the first byte (RFC 3550, section 5.1)."""
 
 
 class Peer:
@@ -159,13 +161,19 @@ class Peer:
                     self._on_rtcp(packet)
 
     def sent_at_ns(self, datagram: bytes) -> int | None:
-        """Decrypt an RTP packet; returns when its publisher sent it, None (and counts it) if it is not authentic."""
+        """Decrypt an RTP packet; returns when its publisher sent it.
+
+        None if it is not authentic, which is counted, and for padding: that is sent in the place of a packet that came
+        late and does not belong to what is sent.
+        """
         assert self._dtls is not None
         assert self._dtls.inbound is not None
         try:
             packet = self._dtls.inbound.unprotect(datagram)
         except (SrtpError, ValueError):
             self.unreadable += 1
+            return None
+        if packet[0] & PADDING_BIT:
             return None
         if self._inspect is not None:
             self._inspect(self, packet)

@@ -68,6 +68,11 @@ _VOICE: Final = 0x80  # beside the level: the client takes it for speech (RFC 64
 # VP8 (RFC 7741): X and S, or X alone; then I, then a picture id of 15 bits.
 _DESCRIPTOR: Final = Struct("!BBH")
 _BEGIN, _CONTINUE, _HAS_PICTURE_ID, _LONG_ID = 0x90, 0x80, 0x80, 0x8000
+# With temporal layers: I, L and T, then TL0PICIDX, and TID with Y (RFC 7741, section 4.2), picture after picture from a
+# keyframe on, as Chromium has it for three layers.
+_LAYERED_DESCRIPTOR: Final = Struct("!BBHBB")
+_HAS_LAYERS: Final = 0xE0
+_LAYERS: Final = (0x20, 0xA0, 0x60, 0x80)
 _KEYFRAME_TAG: Final = Struct("<6sHH")
 _KEYFRAME_BEGIN: Final = bytes.fromhex("10 02 00 9d 01 2a")
 _INTERFRAME_TAG: Final = bytes.fromhex("11 02 00")
@@ -90,6 +95,8 @@ class Pattern:
     """Of sounds, in dBov: -127 is silence (RFC 6464)."""
     rid: str = ""
     """Names it among the encodings of a Simulcast."""
+    has_temporal_layers: bool = False
+    """Whether pictures are of three temporal layers."""
 
     @property
     def interval_s(self) -> float:
@@ -154,6 +161,8 @@ class Source:
     """Whether the server has use for it; set by what it says of that."""
     _due: float = 0.0
     _frames: int = 0
+    _place: int = 0
+    _lowest: int = 0
     _sequence: int = field(default_factory=lambda: int.from_bytes(os.urandom(2)) >> 2)
     _offset: int = field(default_factory=lambda: int.from_bytes(os.urandom(4)))
     _keyframe_at: float = 0.0
@@ -201,6 +210,8 @@ class Source:
         if is_keyframe:
             self._last_keyframe, self._keyframe_at = at, at + KEYFRAME_INTERVAL_S
             count *= KEYFRAME_BURSTS
+        self._place = 0 if is_keyframe else (self._place + 1) % len(_LAYERS)
+        self._lowest += self._place == 0
         timestamp = self._timestamp(at)
         for index in range(count):
             last = index == count - 1
@@ -221,7 +232,12 @@ class Source:
 
     def _descriptor(self, index: int, *, is_keyframe: bool) -> bytes:
         first = _BEGIN if index == 0 else _CONTINUE
-        descriptor = _DESCRIPTOR.pack(first, _HAS_PICTURE_ID, _LONG_ID | self._frames & 0x7FFF)
+        picture_id = _LONG_ID | self._frames & 0x7FFF
+        if self.pattern.has_temporal_layers:
+            layer = _LAYERS[self._place]
+            descriptor = _LAYERED_DESCRIPTOR.pack(first, _HAS_LAYERS, picture_id, self._lowest & 0xFF, layer)
+        else:
+            descriptor = _DESCRIPTOR.pack(first, _HAS_PICTURE_ID, picture_id)
         if index:
             return descriptor
         if not is_keyframe:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -68,6 +69,26 @@ def test_packets_are_numbered_and_a_frame_ends_with_a_marker() -> None:
     for packet in sent:
         frames.setdefault(packet.timestamp, []).append(packet.marker)
     assert all(markers == [False] * (len(markers) - 1) + [True] for markers in frames.values())
+
+
+def test_pictures_are_of_temporal_layers_as_a_browsers_are() -> None:
+    run = Run(replace(camera(60, 2), has_temporal_layers=True))
+    sent = run.advance(1.0)
+    run.source.ask_for_keyframe()
+    sent += run.advance(1.0)
+    described = [describe(packet.payload) for packet in sent]
+    assert keyframes(sent) == 2
+    layers: list[int] = []
+    lowest = described[0].fields.tl0 - 1
+    for description in described:
+        layers = [] if description.keyframe else layers
+        layers += [description.temporal] * description.begins_frame
+        lowest += description.begins_frame and description.temporal == 0
+        assert layers == [(0, 2, 1, 2)[place % 4] for place in range(len(layers))]
+        assert description.fields.tl0 == lowest
+    # Who had less can go on with more.
+    ups = {description.switch for description in described if description.begins_frame and not description.keyframe}
+    assert {up.after.temporal for up in ups if up is not None} == {0, 1}
 
 
 def test_extensions_are_those_that_were_negotiated() -> None:

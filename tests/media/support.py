@@ -151,8 +151,12 @@ def rtp(
     extensions: Sequence[tuple[int, bytes]] = (),
     marker: bool = False,
 ) -> bytes:
-    """An RTP packet; its header extensions in the one-byte form."""
-    block = b"".join(bytes((number << 4 | len(value) - 1,)) + value for number, value in extensions)
+    """An RTP packet; its header extensions in the one-byte form, if that has room for them."""
+    is_short = all(0 < len(value) <= 16 for _, value in extensions)
+    block = b"".join(
+        bytes((number << 4 | len(value) - 1,) if is_short else (number, len(value))) + value
+        for number, value in extensions
+    )
     block += bytes(-len(block) % 4)
     header = struct.pack(
         "!BBHII",
@@ -162,4 +166,6 @@ def rtp(
         timestamp & 0xFFFFFFFF,
         ssrc,
     )
-    return header + (struct.pack("!HH", 0xBEDE, len(block) // 4) + block if extensions else b"") + payload
+    if extensions:
+        header += struct.pack("!HH", 0xBEDE if is_short else 0x1000, len(block) // 4) + block
+    return header + payload

@@ -15,11 +15,13 @@ import time
 from collections import deque
 from typing import TYPE_CHECKING, Final
 
+from tests.media.support import rtp
 from tests.net.kernels import COMPILED, sendmmsg
 from tests.net.links import PROFILES, rtp_header
 from tests.net.test_kernel_twins import EGRESSES, NAMES, PLANS, Operation, Scene
 from tests.net.test_receiving import Port
 from zvonim_sfu.rtp.history import MAX_PACKETS
+from zvonim_sfu.rtp.intake import Payloads
 from zvonim_sfu.rtp.packet import Fields, RtpError
 from zvonim_sfu.rtp.packet_compiled import RtpPacket
 
@@ -44,6 +46,13 @@ class Chance(random.Random):
             data[at : at + 4] = block + bytes([0, self.randrange(4) if self.random() < 0.8 else 255])
             data[-1] = self.randrange(8)
         return bytes(data)
+
+    def layered(self) -> bytes:
+        """A packet of VP8, with something in the place of a dependency descriptor."""
+        value = self.randbytes(self.choice((0, 1, 2, 3, 3, 3, 4, 9)))
+        payload = bytes((self.choice((0x00, 0x10, 0x80, 0x90)), self.choice((0x00, 0x20, 0x80, 0xE0, 0xF0))))
+        payload = payload[: self.choice((0, 1, 2, 2, 2))] + self.randbytes(self.randrange(8))
+        return rtp(self.randrange(1 << 16), extensions=[(1, value)], payload=payload)
 
     def place(self) -> int:
         """A place in a packet, or outside of it."""
@@ -120,15 +129,18 @@ def count(chance: Chance) -> None:
         intake, log = COMPILED.Intake(), COMPILED.ArrivalLog()
         ingress = Port(COMPILED, "127.0.0.1", stack).ingress
         ingress.arrivals, ingress.arrival_extension = log, chance.randrange(5)
-        intake.cells, intake.fan_out, intake.is_plain = [None] * MAX_PACKETS, scene.fan_out, True
+        intake.cells, intake.fan_out = [None] * MAX_PACKETS, scene.fan_out
         intake.levels, now = deque(maxlen=9), chance.choice((0.0, 1e3, 1e9))
         for number in range(300):
             log.received(number * chance.choice((1, 1, 1, 300)) & 0xFFFF, now)
             now += chance.choice((0.0, 0.001, 1.0, 1e4))
             with contextlib.suppress(RtpError):
-                packet = RtpPacket.parse(chance.packet())
-                intake.is_video, intake.level_extension = chance.random() < 0.5, chance.randrange(4)
-                intake.descriptor, intake.shift = chance.choice((0, 1)), chance.choice((0, -7, 2**40))
+                packet = RtpPacket.parse(chance.layered() if chance.random() < 0.5 else chance.packet())
+                intake.payloads, intake.level_extension = chance.choice(list(Payloads)), chance.randrange(4)
+                intake.descriptor, intake.shift = chance.choice((0, 1, 2)), chance.choice((0, -7, 2**40))
+                intake.temporal = chance.choice((0, 2, 2**20, -1))
+                intake.layer_octets, intake.layer_frames = ([0] * chance.choice((0, 1, 3, 64, 64)) for _ in range(2))
+                intake.template_layers = bytes(chance.choices((0, 1, 2, 3, 63, 64, 255), k=chance.choice((0, 3, 64))))
                 intake.counted, intake.payload_type = packet.sequence_number - 1, packet.payload_type
                 intake.kept = intake.highest = packet.sequence_number + intake.shift - 1
                 ingress.intakes = {packet.ssrc: intake}

@@ -2,211 +2,65 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+import random
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from pylibsrtp import Policy
 
-from tests.media.support import OPUS, VP8, rtp
-from tests.net.kernels import COMPILED, KERNELS
-from tests.net.links import link, session, waiting
-from zvonim_sfu.media.down_track import DownTrack
-from zvonim_sfu.media.layer import HIGHEST, Selection
-from zvonim_sfu.media.publisher_clock import PublisherClock
-from zvonim_sfu.media.router import Router
+from tests.media.support import rtp
+from tests.net.intake_scene import DESCRIPTORS, NAMING, PAYLOADS, SUBSCRIBERS, Event, scenes
+from tests.net.kernels import COMPILED
+from tests.support.streams import RecordedStream
 from zvonim_sfu.media.source import Source
-from zvonim_sfu.media.up_track import LEVEL_EXTENSION, UpTrack
-from zvonim_sfu.rtp import packet, packet_compiled
-from zvonim_sfu.rtp.intake import Intake
+from zvonim_sfu.rtp import packet_compiled
+from zvonim_sfu.rtp.codecs import describer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from zvonim_sfu.media.layer import Layer
-    from zvonim_sfu.net.kernel import Kernel
-
-PROFILE: Final = "AEAD_AES_128_GCM"
-LEVEL: Final = 1
-ARRIVAL: Final = 3
-SUBSCRIBERS: Final = 3
-NACKED: Final = replace(VP8, feedback=("nack", "nack pli"))
-# Bits, picture id, TL0PICIDX, layer; then the byte whose lowest bit tells a keyframe.
-PAYLOADS: Final = {
-    "keyframe": b"\x10\x00 a keyframe of a size that nobody reads",
-    "plain": b"\x10\x01 the first packet of a picture",
-    "more": b"\x00 another packet of it",
-    "numbered": b"\x90\x80\x2a\x01 a picture with an id of a byte",
-    "wide": b"\x90\xc0\x81\x2a\x07\x01 with one of two bytes, and TL0PICIDX",
-    "key index": b"\x90\xf0\x81\x2a\x07\x05\x01 of the lowest temporal layer",
-    "higher": b"\x90\xe0\x81\x2a\x07\x60\x01 of a higher one",
-    "cut": b"\x90\xc0\x81",
-    "empty": b"",
-}
 STEPS: Final = st.sampled_from((1,) * 12 + (2, 3, 7, 0, -1, -2, -40, 700, 20_000))
+# What makes good again what others of the calls have done.
+ENDINGS: Final = ("select", "join", "resume")
+CALLS: Final = ("select", "less", "least", "nothing", "leave", "join", "pause", "resume", "timer", "other")
 
 
-class Event(NamedTuple):
-    """What happens next: a packet, or a call of control."""
+def events(payloads: Sequence[str], descriptors: Sequence[str] = ("",)) -> st.SearchStrategy[list[Event]]:
+    """Some, in which these payloads come more often than others, with these descriptors."""
+    event = st.builds(
+        Event,
+        st.sampled_from(("packet",) * 20 + CALLS),
+        STEPS,
+        st.sampled_from((*payloads, *PAYLOADS)),
+        st.booleans(),
+        st.integers(0, SUBSCRIBERS - 1),
+        st.sampled_from((0.0, 0.001, 0.005, 0.03, 0.3)),
+        st.sampled_from(descriptors),
+    )
+    return st.lists(event, max_size=60)
 
-    name: str
-    step: int
-    payload: str
-    marker: bool
-    subscriber: int
-    after_s: float
 
-
-EVENTS: Final = st.builds(
-    Event,
-    st.sampled_from(
-        ("packet",) * 20 + ("select", "less", "nothing", "leave", "join", "pause", "resume", "timer", "other")
+EVENTS: Final = events(("plain", "more", "wide", "wide", "keyframe")) | events(tuple(PAYLOADS), tuple(DESCRIPTORS))
+# Payloads and descriptors of a stream in which nothing is unusual, again and again, and of its keyframes.
+PICTURES: Final = {
+    "one layer": ((("wide", ""), ("more", "")), (("keyframe", ""),)),
+    "payloads": (
+        (("base", ""), ("more", ""), ("highest", ""), ("more of it", ""), ("higher", ""), ("bound", "")),
+        (("keyframe", ""),),
     ),
-    STEPS,
-    st.sampled_from(("plain", "more", "wide", "wide", "keyframe", *PAYLOADS)),
-    st.booleans(),
-    st.integers(0, SUBSCRIBERS - 1),
-    st.sampled_from((0.0, 0.001, 0.005, 0.03, 0.3)),
-)
-
-
-class Scene:
-    """A publisher, and some who get what it sends, of one kernel."""
-
-    def __init__(self, kernel: Kernel, source: Source, stack: contextlib.ExitStack) -> None:
-        self.asked: list[object] = []
-        self.now = 10.0
-        self.taken = 0
-        self.kernel = kernel
-        batch = self.batch = kernel.Batch()
-        self.up_track = UpTrack(
-            track_id=source.value,
-            participant_id="ann",
-            source=source,
-            clock=PublisherClock(),
-            publisher=self,
-            new_intake=kernel.Intake,
-            new_fan_out=lambda: kernel.FanOut(batch),
-        )
-        codec = OPUS if source.kind == "audio" else NACKED
-        self.payload_type = codec.payload_type
-        self.up_track.configure((codec,), {LEVEL_EXTENSION: LEVEL})
-        self.router = Router()
-        self.router.configure({"0": self.up_track}, [], {})
-        self.ingress: Any = kernel.Ingress(stack)  # type: ignore[arg-type] # an agent that nobody asks
-        self.ingress.intakes = self.router.intakes
-        self.ingress.arrival_extension = ARRIVAL
-        self.ingress.arrivals = kernel.ArrivalLog()
-        self.down_tracks = []
-        self.receivers = []
-        for number in range(SUBSCRIBERS):
-            path, receiver = stack.enter_context(link())
-            key = session(PROFILE, bytes([number + 1]) * 64, Policy.SSRC_ANY_OUTBOUND)
-            sender = kernel.Sender(kernel.Egress(key, path), 100 + number)
-            track = DownTrack(source.kind, sender, batch=batch, listener=self)
-            track.configure((codec,), {LEVEL_EXTENSION: 2} if number else {})
-            track.attach(self.up_track, self.now)
-            self.down_tracks.append(track)
-            self.receivers.append(receiver)
-        self.sent: list[list[bytes]] = [[] for _ in self.receivers]
-
-    # What a publisher and a subscriber are asked.
-    def request_keyframe(self, ssrc: int, *, accepts_pli: bool) -> None:
-        self.asked.append(("keyframe", ssrc, accepts_pli))
-
-    def request_packets(self, ssrc: int, lost: Sequence[int]) -> None:
-        self.asked.append(("packets", ssrc, tuple(lost)))
-
-    def wake(self, at: float) -> None:
-        self.asked.append(("wake", at))
-
-    def on_ladder_changed(self, up_track: UpTrack) -> None:
-        self.asked.append(("ladder", up_track.ladder(self.now)))
-
-    def on_unsupported(self, up_track: UpTrack) -> None:
-        self.asked.append(("unsupported", up_track.key))
-
-    def do(self, event: Event, number: int) -> None:
-        """Let it happen; `number` is that of the packet that is sent if it is one."""
-        self.now += event.after_s
-        track = self.down_tracks[event.subscriber]
-        match event.name:
-            case "packet" | "other":
-                self._send(event, number)
-            case "select":
-                track.select(HIGHEST, self.now)
-            case "less":
-                track.select(Selection(0, 0), self.now)
-            case "nothing":
-                track.select(None, self.now)
-            case "leave":
-                track.attach(None, self.now)
-            case "join":
-                track.attach(self.up_track, self.now)
-            case "pause":
-                self.up_track.pause()
-            case "resume":
-                self.up_track.resume(self.now)
-            case _:
-                self.up_track.on_timer(self.now, 0.05)
-                self.up_track.measure(self.now)
-        self.batch.flush()
-        for datagrams, receiver in zip(self.sent, self.receivers, strict=True):
-            datagrams.extend(waiting(receiver))
-
-    def _send(self, event: Event, number: int) -> None:
-        data = rtp(
-            number,
-            number // 3 * 3000,
-            payload_type=self.payload_type if event.name == "packet" else 77,
-            payload=PAYLOADS[event.payload],
-            extensions=[(LEVEL, bytes([number & 0xFF])), (ARRIVAL, (number & 0xFFFF).to_bytes(2))],
-            marker=event.marker,
-        )
-        arrived = self._parse(data)
-        if self.ingress.take(arrived, self.now):
-            self.taken += 1
-            return
-        # As Transport.on_rtp.
-        self.ingress.arrivals.received(number & 0xFFFF, self.now)
-        stream = self.router.streams.get(arrived.ssrc) or self.router.bind(arrived)
-        if stream is not None and stream.layer is not None:
-            self.up_track.handle_packet(arrived, stream.layer, self.now)
-
-    def _parse(self, data: bytes) -> Any:
-        module = packet_compiled if self.kernel is COMPILED else packet
-        return module.RtpPacket.parse(data)
-
-    def state(self) -> object:
-        """Return all that was counted, asked for and kept."""
-        return (
-            self.asked,
-            self.up_track.unforwarded,
-            list(self.up_track.levels),
-            [self._layer(layer) for layer in self.up_track.layers.values()],
-            [(t.statistics.packets, t.statistics.octets, t.current) for t in self.down_tracks],
-        )
-
-    def _layer(self, layer: Layer) -> object:
-        counted = {
-            name: getattr(layer.intake, name)
-            for name in Intake.__slots__
-            if name not in {"cells", "fan_out", "last", "levels"}
-        }
-        return (
-            counted,
-            layer.last.data if layer.last is not None else None,
-            [(sequence, kept.data) for sequence, kept in layer.history.packets()],
-            [layer.description_of(kept, sequence) for sequence, kept in layer.history.packets()],
-            layer.duplicates,
-            layer.register.missing if layer.register is not None else 0,
-            layer.statistics.expected,
-            layer.statistics.jitter_s,
-        )
+    "H264": ((("slice", ""), ("begun", ""), ("goes on", "")), (("parameters", ""), ("IDR", ""), ("IDR begun", ""))),
+    "H264 with descriptors": (
+        (("slice", "0"), ("begun", "2"), ("goes on", "2 goes on"), ("slice", "1")),
+        (("IDR", "L1T3"), ("parameters", "another")),
+    ),
+    "descriptors": (
+        # Where it says something else than the payload, the descriptor is right.
+        (("plain", "0"), ("more", "0 goes on"), ("wide", "2"), ("plain", "2 goes on"), ("more", "1"), ("higher", "2")),
+        (("keyframe", "L1T3"), ("keyframe", "L1T3"), ("keyframe", "another"), ("keyframe", "L1T3 at 60")),
+    ),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -214,18 +68,11 @@ def _known_beginnings(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("zvonim_sfu.media.down_track.secrets.randbits", lambda bits: 65_530 & (1 << bits) - 1)
 
 
-@contextlib.contextmanager
-def scenes(source: Source) -> Iterator[list[Scene]]:
-    """One of each kernel."""
-    with contextlib.ExitStack() as stack:
-        yield [Scene(kernel, source, stack) for kernel in KERNELS.values()]
-
-
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80)
 @given(
     source=st.sampled_from((Source.CAMERA, Source.MICROPHONE)),
     first=st.sampled_from((0, 100, 65_500)),
-    events=st.lists(EVENTS, max_size=60),
+    events=EVENTS,
 )
 def test_both_kernels_send_and_count_the_same(source: Source, first: int, events: list[Event]) -> None:
     with scenes(source) as both:
@@ -244,11 +91,54 @@ def test_both_kernels_send_and_count_the_same(source: Source, first: int, events
         assert plain.taken == 0
 
 
+def stream_with_trouble(kind: str, trouble: float, chance: random.Random) -> Iterator[tuple[Event, int]]:
+    """A stream of some seconds, with numbers of packets: out of its turn comes what is random, so often."""
+    usual, keyframes = PICTURES[kind]
+    number = 100
+    for place in range(1200):
+        payload, told = chance.choice(keyframes) if place % 60 == 0 else usual[place % len(usual)]
+        event = Event("packet", 1, payload, chance.random() < 0.5, 0, chance.choice((0.001, 0.01)), told)
+        if chance.random() < trouble:
+            event = Event(
+                chance.choice(("packet",) * 8 + CALLS + ENDINGS * 3),
+                chance.choice((1, 1, 2, 3, -1, 0)),
+                chance.choice(tuple(PAYLOADS)),
+                False,
+                chance.randrange(SUBSCRIBERS),
+                chance.choice((0.0, 0.03, 0.3)),
+                chance.choice(tuple(DESCRIPTORS)) if "descriptors" in kind else "",
+            )
+        elif place % 100 == 99:
+            event = event._replace(name="timer")
+        if event.name in {"packet", "other"}:
+            yield event, number + event.step
+            number += max(0, event.step)
+        else:
+            yield event, number
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+@pytest.mark.parametrize("trouble", [0.002, 0.01, 0.05, 0.2])
+@pytest.mark.parametrize("seed", range(2))
+def test_both_kernels_send_and_count_the_same_for_long(kind: str, trouble: float, seed: int) -> None:
+    with scenes(Source.CAMERA, "H264" if "H264" in kind else "VP8") as both:
+        plain, compiled = both
+        # The seed is all that it depends on.
+        for place, (event, number) in enumerate(stream_with_trouble(kind, trouble, random.Random(f"{seed}{trouble}"))):
+            plain.do(event, number)
+            compiled.do(event, number)
+            if event.name != "packet" or place % 10 == 0:
+                assert plain.state() == compiled.state(), event
+        assert plain.state() == compiled.state()
+        assert plain.sent == compiled.sent
+        assert trouble > 0.01 or compiled.taken > 100
+
+
 @pytest.mark.parametrize("source", [Source.CAMERA, Source.MICROPHONE])
 def test_what_comes_in_its_turn_is_dealt_with_by_the_compiled_kernel(source: Source) -> None:
     with scenes(source) as both:
         for scene in both:
-            names = itertools.chain(["keyframe"], itertools.cycle(["plain", "more", "wide"]))
+            names = itertools.chain(["keyframe"], itertools.cycle(["plain", "more", "wide", "empty"]))
             for number, name in zip(range(65_500, 65_600), names, strict=False):
                 scene.do(Event("packet", 1, name, False, 0, 0.01), number)
         plain, compiled = both
@@ -258,12 +148,84 @@ def test_what_comes_in_its_turn_is_dealt_with_by_the_compiled_kernel(source: Sou
         assert compiled.taken == 98
 
 
-@pytest.mark.parametrize("name", ["keyframe", "higher", "cut", "empty"])
+def test_temporal_layers_are_dealt_with_as_long_as_everybody_gets_all() -> None:
+    with scenes(Source.CAMERA) as both:
+        plain, compiled = both
+        numbers = itertools.count()
+
+        def send(*names: str) -> int:
+            """Send packets; returns how many of them the compiled kernel took."""
+            taken = compiled.taken
+            for name, number in zip(names, numbers, strict=False):
+                for scene in both:
+                    scene.do(Event("packet", 1, name, False, 0, 0.01), number)
+            assert plain.state() == compiled.state()
+            return compiled.taken - taken
+
+        def call(name: str) -> None:
+            for scene in both:
+                scene.do(Event(name, 0, "", False, 0, 0.5), 0)
+
+        pictures = ["base", "more", "highest", "more of it", "higher", "highest"] * 10
+        send("keyframe")
+        # One has its receivers sorted, one is the first of the highest layer, and the next has them sorted again.
+        assert send(*pictures) == 60 - 3
+        call("timer")
+        assert send(*pictures) == 60
+        (layer,) = compiled.up_track.layers.values()
+        assert layer.intake.layer_frames[:4] == [19, 20, 40, 0]  # the first one came before any layer was known
+        call("least")
+        assert send(*pictures) == 0
+        call("select")
+        assert send(*pictures) == 0
+        for _ in range(2):  # until the rendition is forgotten
+            call("timer")
+            send(*pictures)
+        assert send(*pictures) == 60
+        assert plain.sent == compiled.sent
+        assert len(compiled.up_track.ladder(compiled.now)) == 3
+
+
+@pytest.mark.parametrize("name", ["vp8-l1t3", "vp8-l1t3-descriptor", "vp8-firefox", "h264", "h264-l1t3"])
+def test_what_browsers_send_is_dealt_with(name: str) -> None:
+    stream = RecordedStream.load(name)
+    with scenes(Source.CAMERA, stream=stream) as (plain, compiled):
+        for data in stream.data:
+            for scene in (plain, compiled):
+                scene.publish(data, 0.02)
+            assert plain.state() == compiled.state()
+        assert plain.sent == compiled.sent
+        describe = describer(stream.encoding)
+        described = [describe(packet.payload, packet.extension(stream.descriptor)) for packet in stream.packets]
+        keyframes = sum(description.keyframe for description in described)
+        assert 2 <= keyframes <= 4
+        # The second one may have its receivers sorted, and the first one of a layer that is higher than all before, and
+        # the next, as layers are told.
+        layers = max(description.temporal for description in described)
+        assert len(stream.data) - keyframes - 1 - 2 * layers <= compiled.taken <= len(stream.data) - keyframes
+
+
+@pytest.mark.parametrize("name", ["keyframe", "higher", "cut"])
 def test_what_has_to_be_looked_at_goes_the_long_way(name: str) -> None:
     with scenes(Source.CAMERA) as (_, compiled):
         for number, payload in enumerate(["keyframe", "plain", "plain", name]):
             compiled.do(Event("packet", 1, payload, False, 0, 0.01), number)
         assert compiled.taken == 1
+
+
+@pytest.mark.parametrize("told", DESCRIPTORS)
+def test_descriptors_that_name_a_template_are_read(told: str) -> None:
+    with scenes(Source.CAMERA) as both:
+        for scene in both:
+            begin = Event("packet", 1, "keyframe", False, 0, 0.01, "L1T3")
+            for number in range(3):  # layers are known, and told, and receivers sorted
+                scene.do(begin if number == 0 else begin._replace(payload="plain", descriptor="0"), number)
+            taken = scene.taken
+            scene.do(begin._replace(payload="plain", descriptor=told), 3)
+            assert scene.taken - taken == (told in NAMING and scene.kernel is COMPILED)
+        plain, compiled = both
+        assert plain.state() == compiled.state()
+        assert plain.sent == compiled.sent
 
 
 def test_what_is_not_of_the_compiled_kernel_is_refused() -> None:

@@ -26,6 +26,7 @@ TESTS: Final = (
     "net/test_loop.py",
     "net/test_receiving.py",
     "rtp/test_arrivals_twins.py",
+    "rtp/test_h264_twins.py",
     "rtp/test_intake_twins.py",
     "rtp/test_packet_twins.py",
     "rtp/test_vp8_twins.py",

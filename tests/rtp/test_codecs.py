@@ -4,9 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zvonim_sfu.rtp.codecs import describer
+from tests.support.streams import RecordedStream
+from zvonim_sfu.rtp.codecs import describe_again, describer
 from zvonim_sfu.rtp.description import PLAIN
 from zvonim_sfu.rtp.h264 import MAX_AGGREGATED_UNITS
+from zvonim_sfu.rtp.intake import Intake
 
 
 def is_keyframe(encoding: str, payload: bytes) -> bool:
@@ -134,6 +136,20 @@ def test_av1(payload: bytes, expected: bool) -> None:
 @pytest.mark.parametrize("encoding", ["", "OPUS", "RTX", "H265", "vp8"])
 def test_other_encodings_have_no_key_frames(encoding: str) -> None:
     assert is_keyframe(encoding, b"\x10\x50\x01") is False
+
+
+@pytest.mark.parametrize("name", ["vp8-l1t3", "vp8-l1t3-descriptor", "vp8-firefox", "h264-l1t3"])
+def test_packets_are_described_later_as_they_were_when_they_came(name: str) -> None:
+    stream, intake = RecordedStream.load(name), Intake()
+    describe = describer(stream.encoding, intake)
+    again = 0
+    for packet in stream.packets:
+        descriptor = packet.extension(stream.descriptor)
+        description = describe(packet.payload, descriptor)
+        if description.structure is None:
+            again += 1
+            assert describe_again(stream.encoding, packet.payload, descriptor, intake.structures) == description
+    assert again > len(stream.data) - 5
 
 
 PAYLOADS = st.binary(max_size=64) | st.binary(max_size=64).map(lambda tail: b"\x78" + tail)

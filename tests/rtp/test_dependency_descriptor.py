@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from zvonim_sfu.rtp.dependency_descriptor import DescriptorReader
 from zvonim_sfu.rtp.description import Description, Restriction, Structure, SwitchingPoint, restriction_bits
+from zvonim_sfu.rtp.intake import UNKNOWN_LAYER, Intake
 
 # Templates as scalability modes have them (AV1 RTP specification, A.10): layers, decode target indications, references,
 # distances of chains.
@@ -148,6 +149,34 @@ def test_late_packets_refer_to_the_structure_before() -> None:
     assert reader.read(descriptor(5 + 4)) == told((1, 0), True, False, switching((1, 0), (1, 1)), None)
     reader.read(descriptor(5, structure=L2T2_KEY, offset=5))  # again: nothing changes
     assert reader.read(descriptor(2)) is not None
+
+
+def test_the_kernel_is_told_which_templates_are_of_which_temporal_layer() -> None:
+    intake = Intake()
+    reader = DescriptorReader(intake)
+    assert intake.template_layers == b""
+    reader.read(descriptor(62, structure=L1T3, offset=62))
+    known = {62: 0, 63: 0, 0: 1, 1: 2, 2: 2}
+    assert intake.template_layers == bytes(known.get(number, UNKNOWN_LAYER) for number in range(64))
+    reader.read(descriptor(1, structure=L2T2_KEY, offset=1))
+    known = {62: 0, 63: 0, 0: 1, 1: 0, 2: 0, 3: 1}  # and 4 to 6, of the upper spatial layer
+    assert intake.template_layers == bytes(known.get(number, UNKNOWN_LAYER) for number in range(64))
+    DescriptorReader(intake)
+    assert (intake.structures, intake.template_layers) == (None, b"")
+
+
+def test_what_is_kept_of_structures_describes_packets_as_they_were() -> None:
+    intake = Intake()
+    reader = DescriptorReader(intake)
+    reader.read(descriptor(0, structure=L1T3))
+    values = [descriptor(template, begins=begins) for template in range(7) for begins in (False, True)]
+    then = [reader.read(value) for value in values]
+    kept = intake.structures
+    reader.read(descriptor(0, structure=L1T3))
+    assert intake.structures is kept
+    reader.read(descriptor(0, structure=L2T2_KEY))
+    assert kept is not None
+    assert [kept.describe(value[0]) for value in values] == then != [reader.read(value) for value in values]
 
 
 @pytest.mark.parametrize("value", [b"", b"\x80", b"\x80\x00", b"\x80\x00\x01", b"\x80\x00\x01\x80"])

@@ -8,9 +8,10 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from zvonim_sfu.media.counted import Counted
-from zvonim_sfu.rtp.codecs import describer
-from zvonim_sfu.rtp.description import PLAIN, Restriction, Structure
+from zvonim_sfu.rtp.codecs import describe_again, describer
+from zvonim_sfu.rtp.description import PLAIN, Description, Restriction, Structure
 from zvonim_sfu.rtp.history import PacketHistory
+from zvonim_sfu.rtp.intake import Payloads
 from zvonim_sfu.rtp.layer_rates import LayerRates
 from zvonim_sfu.rtp.nack import NackRegister
 from zvonim_sfu.rtp.rate import BitrateMeter
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.codecs import CodecKey
     from zvonim_sfu.media.outlets import Outlets
     from zvonim_sfu.rtp.codecs import Describe
-    from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.intake import Intake
     from zvonim_sfu.rtp.packet import RtpPacket
 
@@ -171,12 +171,13 @@ class Layer(Counted):
         self.codec = codec
         self.history = PacketHistory(self.intake)
         self._held = None
-        self._describe = describer(codec.key.name) if self.is_video else None
+        self._describe = describer(codec.key.name, self.intake) if self.is_video else None
         self._descriptor = self.intake.descriptor = descriptor
         self.sizes = ()
         self.top = BASE
-        self.intake.is_plain = not self.is_video or codec.key.name == "VP8"
-        self.rates = LayerRates()
+        self.intake.payloads = Payloads.of(codec.key.name) if self.is_video else Payloads.SOUND
+        self.intake.temporal = BASE.temporal
+        self.rates = LayerRates(self.intake)
         self.outlets.forget_renditions()
 
     @property
@@ -283,18 +284,20 @@ class Layer(Counted):
         )
         if top != self.top:
             self.top = top
-            self.intake.is_plain = False
+            self.intake.temporal = top.temporal
+            if top.spatial:
+                self.intake.payloads = Payloads.UNKNOWN
             self.outlets.sort()  # what was all of it may be a part now
 
     def description_of(self, packet: RtpPacket, sequence: int) -> Description:
         """Describe a packet of this layer that has come before."""
         kept = self.history.description(sequence)
-        if kept is not None:
+        if isinstance(kept, Description):
             return kept
-        # What describes AV1 follows the stream: it is not to be asked about the past.
-        if self._describe is None or self.codec is None or self.codec.key.name == "AV1":
+        if self.codec is None:
             return PLAIN
-        return self._describe(packet.payload, None)
+        descriptor = packet.extension(self._descriptor) if self._descriptor else None
+        return describe_again(self.codec.key.name, packet.payload, descriptor, kept)
 
     def frame_number_of(self, packet: RtpPacket) -> int:
         """Return the dependency descriptor's number of a packet (AV1 RTP specification 1.0, A.8.1), 0 without one."""

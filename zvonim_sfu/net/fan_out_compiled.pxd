@@ -1,8 +1,8 @@
 from libc.stdint cimport int64_t, uint8_t, uint32_t, uint64_t
 
 from zvonim_sfu.net.sending_compiled cimport Batch, Egress, Entry
+from zvonim_sfu.rtp.description_compiled cimport Fields
 from zvonim_sfu.rtp.packet_compiled cimport RtpPacket
-from zvonim_sfu.rtp.vp8_compiled cimport Fields
 
 
 cdef class Sender:

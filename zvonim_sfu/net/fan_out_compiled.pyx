@@ -8,8 +8,8 @@ from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_GET_SIZE
 from libc.stdint cimport int64_t, uint8_t, uint16_t, uint32_t
 
 from zvonim_sfu.net.sending_compiled cimport AUDIO, VIDEO, Batch, Egress, Entry, write16
+from zvonim_sfu.rtp.description_compiled cimport Fields
 from zvonim_sfu.rtp.packet_compiled cimport Places, RtpPacket
-from zvonim_sfu.rtp.vp8_compiled cimport Fields
 
 cdef object NO_FIELDS = _NO_FIELDS
 

@@ -11,7 +11,7 @@ from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.receiving import DATAGRAMS_PER_WAKE_UP as _DATAGRAMS_PER_WAKE_UP
 from zvonim_sfu.net.receiving import MAX_DATAGRAM_BYTES as _MAX_DATAGRAM_BYTES
 from zvonim_sfu.net.receiving import MIN_DATAGRAM_BYTES as _MIN_DATAGRAM_BYTES
-from zvonim_sfu.rtp import history
+from zvonim_sfu.rtp import dependency_descriptor, history, intake
 from zvonim_sfu.rtp.packet import RtpError
 
 from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
@@ -32,10 +32,11 @@ from zvonim_sfu.net.system cimport (
     unpack_address,
 )
 from zvonim_sfu.net.fan_out_compiled cimport FanOut
+from zvonim_sfu.rtp cimport h264_compiled, vp8_compiled
 from zvonim_sfu.rtp.arrivals_compiled cimport ArrivalLog
+from zvonim_sfu.rtp.description_compiled cimport Description, set_plain
 from zvonim_sfu.rtp.intake_compiled cimport Intake
-from zvonim_sfu.rtp.packet_compiled cimport RtpPacket, parse
-from zvonim_sfu.rtp.vp8_compiled cimport Fields, read_fields
+from zvonim_sfu.rtp.packet_compiled cimport Element, RtpPacket, parse
 
 cdef enum:
     DATAGRAMS = 32
@@ -43,11 +44,18 @@ cdef enum:
     MAX_BYTES = 2047
     SLOT_BYTES = MAX_BYTES + 1
     MAX_PROTECTED_BYTES = 1500
+    SOUND = 1
+    VP8 = 2
+    H264 = 3
+    DESCRIPTOR_BYTES = 3
+    RELEVANT = 0xA0
     HISTORY_MASK = 1023
     HISTORY_BYTES = 1048576
 
 assert (DATAGRAMS, MIN_BYTES, MAX_BYTES) == (_DATAGRAMS_PER_WAKE_UP, _MIN_DATAGRAM_BYTES, _MAX_DATAGRAM_BYTES)
 assert MAX_PROTECTED_BYTES == srtp.MAX_PROTECTED_BYTES
+assert (SOUND, VP8, H264) == (intake.Payloads.SOUND, intake.Payloads.VP8, intake.Payloads.H264)
+assert (DESCRIPTOR_BYTES, RELEVANT) == (dependency_descriptor.MANDATORY_BYTES, dependency_descriptor.RELEVANT)
 assert (HISTORY_MASK + 1, HISTORY_BYTES) == (history.MAX_PACKETS, history.MAX_BYTES)
 
 cdef process_t srtp_unprotect = <process_t><uintptr_t>srtp.UNPROTECT_ADDRESS
@@ -106,13 +114,13 @@ cdef class Ingress:
         # What UpTrack.handle_packet and Layer.forward do with a packet that needs no decision. Whatever is not as it
         # nearly always is makes it theirs, and nothing was counted then.
         cdef Intake intake = self.intakes.get(packet.ssrc)
-        cdef Fields fields
+        cdef Description description
         cdef int64_t sequence, transit, change
         cdef Py_ssize_t size = PyBytes_GET_SIZE(packet.data), kept_bytes
         cdef const uint8_t *data = <const uint8_t *>PyBytes_AS_STRING(packet.data)
         cdef int arrival, level
         cdef FanOut fan_out
-        if intake is None or intake.fan_out is None or not intake.is_plain or len(intake.cells) <= HISTORY_MASK:
+        if intake is None or intake.fan_out is None or not intake.payloads or len(intake.cells) <= HISTORY_MASK:
             return False
         fan_out = intake.fan_out  # TypeError for one of the other kernel
         if packet.payload_type != intake.payload_type or packet.sequence_number != (intake.counted + 1) & 0xFFFF:
@@ -124,13 +132,9 @@ cdef class Ingress:
             return False
         if intake.wants_keyframe or sequence < fan_out.floor:
             return False
-        if not intake.is_video:
-            fields.picture_id_at = fields.tl0_at = -1
-            fields.picture_id_bits = 7
-            fields.picture_id = fields.tl0 = 0
-        elif intake.descriptor and packet.element(intake.descriptor) >= 0:
+        if not _describe(intake, packet, data, &description) or description.temporal > intake.temporal:
             return False
-        elif not read_fields(data + packet.payload_offset, packet._payload_end - packet.payload_offset, &fields):
+        if intake.temporal and description.temporal >= min(len(intake.layer_octets), len(intake.layer_frames)):
             return False
         former = intake.cells[sequence & HISTORY_MASK]
         kept_bytes = intake.kept_bytes + size
@@ -162,6 +166,10 @@ cdef class Ingress:
             level = packet.element(intake.level_extension)
             if level >= 0 and packet._elements[level].end > packet._elements[level].start:
                 intake.levels.append(data[packet._elements[level].start] & 0x7F)
+        if intake.temporal:
+            intake.layer_octets[description.temporal] += size - packet.payload_offset
+            if description.begins_frame:
+                intake.layer_frames[description.temporal] += 1
         intake.packets += 1
         intake.octets += size - packet.payload_offset
         intake.frames += packet.marker
@@ -169,12 +177,43 @@ cdef class Ingress:
         intake.highest = sequence
         intake.last = packet
         # rtp.history
-        intake.cells[sequence & HISTORY_MASK] = (sequence, packet, now, None)
+        intake.cells[sequence & HISTORY_MASK] = (sequence, packet, now, intake.structures)
         intake.kept = sequence
         intake.kept_bytes = kept_bytes
         # media.outlets
-        fan_out.forward_whole(packet, sequence, &fields)
+        fan_out.forward_whole(packet, sequence, &description.fields)
         return True
+
+
+cdef bint _describe(Intake intake, RtpPacket packet, const uint8_t *data, Description *description) except -1:
+    # Returns whether it could be read here, as rtp.codecs reads it.
+    cdef const uint8_t *layers
+    cdef Element *element
+    cdef int descriptor, template
+    cdef Py_ssize_t size
+    if intake.payloads == SOUND:
+        set_plain(description)
+        return True
+    size = packet._payload_end - packet.payload_offset
+    if intake.payloads == VP8:
+        if not vp8_compiled.describe(data + packet.payload_offset, size, description):
+            return False
+    elif intake.payloads != H264 or not h264_compiled.describe(data + packet.payload_offset, size, description):
+        return False
+    descriptor = packet.element(intake.descriptor) if intake.descriptor else -1
+    if descriptor < 0:
+        return True
+    element = &packet._elements[descriptor]
+    size, data = element.end - element.start, data + element.start
+    if size < DESCRIPTOR_BYTES or (size > DESCRIPTOR_BYTES and data[DESCRIPTOR_BYTES] & RELEVANT):
+        return False
+    template = data[0] & 0x3F
+    if template >= len(intake.template_layers):
+        return False
+    layers = <const uint8_t *>PyBytes_AS_STRING(intake.template_layers)
+    description.temporal = layers[template]
+    description.begins_frame = data[0] & 0x80 != 0
+    return True
 
 
 cdef class Receiver:

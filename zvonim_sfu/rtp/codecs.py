@@ -16,6 +16,9 @@ from zvonim_sfu.rtp.description import BEGINS, PLAIN, Description, Structure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from zvonim_sfu.rtp.dependency_descriptor import Structures
+    from zvonim_sfu.rtp.intake import Intake
+
 
 class Describe(Protocol):
     """Describes one packet after the other of one stream, in any order and with losses."""
@@ -29,34 +32,51 @@ class Describe(Protocol):
         """
 
 
-def describer(encoding: str) -> Describe:
+def describer(encoding: str, intake: Intake | None = None) -> Describe:
     """Return what describes the packets of one stream (SSRC): descriptors refer to what came before in it.
 
     Args:
         encoding: the encoding name of the SDP in upper case: "VP8", "VP9", "H264" or "AV1"; of others nothing is
             known, and what the payload says of their packets is PLAIN.
+        intake: where it says what descriptors refer to; None: nowhere.
     """
     describe_payload = _BY_ENCODING.get(encoding, _describe_nothing)
     if encoding == "VP9":
         return lambda payload, _descriptor: describe_payload(payload)
-    reader = DescriptorReader()
+    reader = DescriptorReader(intake)
 
     def describe(payload: bytes, descriptor: bytes | None) -> Description:
         description = describe_payload(payload)
         if descriptor is None:
             return description
-        told = reader.read(descriptor)
-        if told is None:
-            return description
-        if description is PLAIN or description is BEGINS:
-            return told
-        return _merged(description, told)
+        return _merged(description, reader.read(descriptor))
 
     return describe
 
 
-def _merged(description: Description, told: Description) -> Description:
-    """Return what a payload says of a packet with what its dependency descriptor has told."""
+def describe_again(
+    encoding: str, payload: bytes, descriptor: bytes | None, structures: Structures | None
+) -> Description:
+    """Describe a packet that has come before, by its payload and what its stream had told then.
+
+    Args:
+        encoding: as for `describer`.
+        payload: as it was given then.
+        descriptor: the same; it names a template, and says no more of layers.
+        structures: what descriptors referred to; None: of that nothing is known, and the descriptor not looked at.
+    """
+    description = _BY_ENCODING.get(encoding, _describe_nothing)(payload)
+    if descriptor is None or structures is None:
+        return description
+    return _merged(description, structures.describe(descriptor[0]))
+
+
+def _merged(description: Description, told: Description | None) -> Description:
+    """Return what a payload says of a packet with what its dependency descriptor has told; None: nothing."""
+    if told is None:
+        return description
+    if description is PLAIN or description is BEGINS:
+        return told
     _, _, _, _, keyframe, _, fields, structure = description
     spatial, temporal, begins, ends, _, switch, _, structure_told = told
     if structure_told is not None:

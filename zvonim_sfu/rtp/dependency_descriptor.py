@@ -9,11 +9,12 @@ from typing import Final, NamedTuple
 
 from zvonim_sfu.rtp.bits import BitReader, BitsError
 from zvonim_sfu.rtp.description import Description, Restriction, Structure, SwitchingPoint, restriction_bits
+from zvonim_sfu.rtp.intake import UNKNOWN_LAYER, Intake
 
-_MANDATORY_BYTES: Final = 3
+MANDATORY_BYTES: Final = 3
 # Of the flags behind these, template_dependency_structure_present_flag and custom_dtis_flag: what else may follow, a
 # frame's references and chains, and which layers are sent, is of no use for leaving layers out.
-_RELEVANT: Final = 0xA0
+RELEVANT: Final = 0xA0
 _MAX_TEMPLATES: Final = 64
 _MAX_SPATIAL_LAYERS: Final = 4
 _MAX_TEMPORAL_LAYERS: Final = 8
@@ -52,17 +53,66 @@ class Templates(NamedTuple):
         return Description(*layer, begins, first & 0x40 > 0, switch=switch, structure=structure)
 
 
-class DescriptorReader:
-    """Reads the descriptors of one stream, in any order and with losses, and keeps the structure that they refer to."""
+class Structures:
+    """What the descriptors of a stream refer to at one time.
 
-    __slots__ = ("_current", "_described", "_former")
+    It stays as it is when the stream tells another structure: who keeps it can describe a packet later that came when
+    it held.
+    """
 
-    def __init__(self) -> None:
-        self._current: Templates | None = None
+    __slots__ = ("_described", "current", "former")
+
+    def __init__(self, current: Templates | None = None, former: Templates | None = None) -> None:
+        self.current = current
         # Late packets refer to it: an encoder numbers the next templates so that they can be told from these.
-        self._former: Templates | None = None
+        self.former = former
         self._described: dict[int, Description | None] = {}
         "What descriptors say that name a template and no more, by their first byte."
+
+    def describe(self, first: int) -> Description | None:
+        """Return what a descriptor says that is no more than this first byte, and a number; None for nothing."""
+        try:
+            return self._described[first]
+        except KeyError:
+            templates, index = self.find(first)
+            description = None
+            if templates is not None:
+                description = templates.describe(first, index, templates.indications[index], None)
+            self._described[first] = description
+            return description
+
+    def find(self, first: int) -> tuple[Templates | None, int]:
+        """Return the template that a first byte names, as one of these and its place there."""
+        for templates in (self.current, self.former):
+            if templates is not None:
+                index = (first - templates.offset) % _MAX_TEMPLATES
+                if index < len(templates.layers):
+                    return templates, index
+        return None, 0
+
+    def temporal_layers(self) -> bytes:
+        """Return the temporal layer of each template by its number, for Intake.template_layers."""
+        described = map(self.describe, range(_MAX_TEMPLATES))
+        return bytes(UNKNOWN_LAYER if told is None or told.spatial else told.temporal for told in described)
+
+
+class DescriptorReader:
+    """Reads the descriptors of one stream, in any order and with losses, and keeps the structures that they refer to.
+
+    Args:
+        intake: where it says what the templates are; None: nowhere.
+    """
+
+    __slots__ = ("_intake", "_structures")
+
+    def __init__(self, intake: Intake | None = None) -> None:
+        self._structures = Structures()
+        self._intake = intake or Intake()
+        self._intake.structures, self._intake.template_layers = None, b""
+
+    def _take_over(self, templates: Templates) -> None:
+        self._structures = self._intake.structures = Structures(templates, self._structures.current)
+        self._intake.template_layers = self._structures.temporal_layers()
 
     def read(self, value: bytes) -> Description | None:
         """Describe a packet by its descriptor, which knows neither keyframes nor the payload's fields.
@@ -70,33 +120,14 @@ class DescriptorReader:
         Returns:
             None for bytes that are no descriptor, or refer to a structure that never came.
         """
-        if len(value) < _MANDATORY_BYTES:
+        if len(value) < MANDATORY_BYTES:
             return None
-        if len(value) == _MANDATORY_BYTES or not value[_MANDATORY_BYTES] & _RELEVANT:
-            first = value[0]
-            try:
-                return self._described[first]
-            except KeyError:
-                description = self._described[first] = self._describe(first)
-                return description
+        if len(value) == MANDATORY_BYTES or not value[MANDATORY_BYTES] & RELEVANT:
+            return self._structures.describe(value[0])
         try:
             return self._read_extended(value)
         except BitsError:
             return None
-
-    def _describe(self, first: int) -> Description | None:
-        templates, index = self._find(first)
-        if templates is None:
-            return None
-        return templates.describe(first, index, templates.indications[index], None)
-
-    def _find(self, first: int) -> tuple[Templates | None, int]:
-        for templates in (self._current, self._former):
-            if templates is not None:
-                index = (first - templates.offset) % _MAX_TEMPLATES
-                if index < len(templates.layers):
-                    return templates, index
-        return None, 0
 
     def _read_extended(self, value: bytes) -> Description | None:
         """A.8.1."""
@@ -109,10 +140,11 @@ class DescriptorReader:
         bits.read(2)  # custom_fdiffs_flag, custom_chains_flag
         structure = None
         if has_structure:
-            self._keep(_read_templates(bits))
-            assert self._current is not None  # just kept
-            structure = self._current.structure
-        templates, index = self._find(first)
+            told = _read_templates(bits)
+            if told != self._structures.current:
+                self._take_over(told)
+            structure = told.structure
+        templates, index = self._structures.find(first)
         if templates is None:
             return None
         indications = templates.indications[index]
@@ -121,11 +153,6 @@ class DescriptorReader:
         if has_indications:
             indications = bits.read(2 * len(templates.targets))
         return templates.describe(first, index, indications, structure)
-
-    def _keep(self, templates: Templates) -> None:
-        if templates != self._current:
-            self._former, self._current = self._current, templates
-            self._described = {}
 
 
 def _read_templates(bits: BitReader) -> Templates:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from zvonim_sfu.rtp.intake import NO_NUMBER, Cell, Intake
 
 if TYPE_CHECKING:
+    from zvonim_sfu.rtp.dependency_descriptor import Structures
     from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
@@ -59,7 +60,6 @@ class PacketHistory:
         self._keyframe_timestamp = 0
         # Whether the packet before the keyframe's first is known to be of another frame.
         self._keyframe_whole = False
-        # A description of None is not kept: the packet tells it again.
         self._cells: list[Cell | None] = [None] * MAX_PACKETS
         self._intake.cells = self._cells
         # No number below it is kept any more.
@@ -123,8 +123,11 @@ class PacketHistory:
             return None
         return entry[1]
 
-    def description(self, sequence: int) -> Description | None:
-        """Return how the packet of this number was described; None if that, or the packet, is not kept."""
+    def description(self, sequence: int) -> Description | Structures | None:
+        """Return how the packet of this number was described, or what its descriptor refers to.
+
+        None if neither of them, or not even the packet, is kept.
+        """
         entry = self._cells[sequence & _MASK]
         return entry[3] if entry is not None and entry[0] == sequence else None
 

@@ -3,24 +3,46 @@
 A packet that comes in its turn, of a layer about which nothing is unusual, needs no decision. The compiled kernel does
 with it what `media.layer` would do, on these values, and nobody else hears of it (net.receiving); every other packet
 goes the long way. So each value has one owner, which says what it means: `rtp.reception`, `rtp.nack`, `rtp.history`,
-`media.layer` and `media.outlets`. This is the twin of intake_compiled.pyx.
+`rtp.dependency_descriptor`, `rtp.layer_rates`, `media.layer` and `media.outlets`. This is the twin of
+intake_compiled.pyx.
 """
 
 from __future__ import annotations
 
 import math
+from enum import IntEnum
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections import deque
 
+    from zvonim_sfu.rtp.dependency_descriptor import Structures
     from zvonim_sfu.rtp.description import Description
     from zvonim_sfu.rtp.packet import RtpPacket
 
-Cell = tuple[int, "RtpPacket", float, "Description | None"]
+Cell = tuple[int, "RtpPacket", float, "Description | Structures | None"]
+"""Number, packet, when it came (s, monotonic), and its description. The kernel makes none: it keeps what the packet's
+descriptor refers to, None for nothing, by which the packet can be described later."""
 
 NO_NUMBER: Final = -(1 << 62)
 """In the place of a number of a packet: none has come yet."""
+UNKNOWN_LAYER: Final = 0xFF
+"""In the place of a temporal layer: above all that there are."""
+
+
+class Payloads(IntEnum):
+    """What the kernel takes the payloads of a layer for."""
+
+    UNKNOWN = 0
+    """What it does not read: another codec, or pictures with spatial layers."""
+    SOUND = 1
+    VP8 = 2
+    H264 = 3
+
+    @classmethod
+    def of(cls, encoding: str) -> Payloads:
+        """Return what those of pictures in this encoding are."""
+        return {"VP8": cls.VP8, "H264": cls.H264}.get(encoding, cls.UNKNOWN)
 
 
 class Intake:
@@ -36,7 +58,6 @@ class Intake:
         "frames",
         "has_transit",
         "highest",
-        "is_plain",
         "is_video",
         "jitter",
         "keeps_register",
@@ -44,14 +65,20 @@ class Intake:
         "kept_bytes",
         "last",
         "last_at",
+        "layer_frames",
+        "layer_octets",
         "level_extension",
         "levels",
         "needs_keyframe",
         "octets",
         "packets",
         "payload_type",
+        "payloads",
         "received",
         "shift",
+        "structures",
+        "template_layers",
+        "temporal",
         "transit",
         "wants_keyframe",
     )
@@ -79,8 +106,9 @@ class Intake:
         self.kept_bytes = 0
         # Of media.layer.
         self.is_video = False
-        self.is_plain = False
-        """Whether payloads can be read by who counts here: sounds, or VP8 of one layer."""
+        self.payloads = Payloads.UNKNOWN
+        self.temporal = 0
+        """The highest temporal layer that has come."""
         self.descriptor = 0
         """Number of the header extension with the dependency descriptor; 0 for none."""
         self.payload_type = -1
@@ -93,6 +121,15 @@ class Intake:
         self.last: RtpPacket | None = None
         self.levels: deque[int] | None = None
         self.level_extension = 0
+        # Of rtp.dependency_descriptor.
+        self.structures: Structures | None = None
+        """What descriptors refer to now; None before a structure came."""
+        self.template_layers = b""
+        """The temporal layer of each template by its number, UNKNOWN_LAYER for what has to be looked at."""
+        # Of rtp.layer_rates.
+        self.layer_octets: list[int] = []
+        """Of each layer, temporal ones of the lowest spatial layer first; nothing is counted where there is but one."""
+        self.layer_frames: list[int] = []
         # Of media.outlets.
         self.fan_out: object = None
         """The kernel's, to who gets every packet as it comes; None while somebody has to be asked."""

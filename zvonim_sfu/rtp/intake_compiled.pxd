@@ -20,9 +20,10 @@ cdef class Intake:
     cdef public int64_t kept_bytes
     # media.layer
     cdef public bint is_video
-    cdef public bint is_plain
+    cdef public int payloads
     cdef public int descriptor
     cdef public int payload_type
+    cdef public int temporal
     cdef public bint wants_keyframe
     cdef public int64_t packets
     cdef public int64_t octets
@@ -32,5 +33,11 @@ cdef class Intake:
     cdef public object last
     cdef public object levels
     cdef public int level_extension
+    # rtp.dependency_descriptor
+    cdef public object structures
+    cdef public bytes template_layers
+    # rtp.layer_rates
+    cdef public list layer_octets
+    cdef public list layer_frames
     # media.outlets
     cdef public object fan_out

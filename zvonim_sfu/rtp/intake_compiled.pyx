@@ -9,6 +9,9 @@ cdef class Intake:
         self.clock_rate = 1
         self.counted = self.expected = self.kept = NO_NUMBER
         self.cells = []
+        self.template_layers = b""
+        self.layer_octets = []
+        self.layer_frames = []
         self.payload_type = self.highest = -1
         self.last_at = float("-inf")
 

@@ -6,6 +6,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.rtp.description import MAX_LAYERS, Restriction
+from zvonim_sfu.rtp.intake import Intake
 
 if TYPE_CHECKING:
     from zvonim_sfu.rtp.description import Description
@@ -26,13 +27,17 @@ class LayerRates:
     """Counts the octets and frames of each layer, and tells rates between looks at the counters.
 
     Its owner adds each packet, and looks about once a second.
+
+    Args:
+        intake: where they are counted, instead of what was counted there; None: on their own.
     """
 
     __slots__ = ("_frames", "_looks", "_octets")
 
-    def __init__(self) -> None:
-        self._octets = [0] * _CELLS
-        self._frames = [0] * _CELLS
+    def __init__(self, intake: Intake | None = None) -> None:
+        intake = intake or Intake()
+        self._octets = intake.layer_octets = [0] * _CELLS
+        self._frames = intake.layer_frames = [0] * _CELLS
         self._looks: deque[_Look] = deque(maxlen=MAX_LOOKS)
 
     def add(self, description: Description, octets: int) -> None:

@@ -1,13 +1,6 @@
-from libc.stdint cimport int64_t, uint8_t
+from libc.stdint cimport uint8_t
+
+from zvonim_sfu.rtp.description_compiled cimport Description
 
 
-cdef struct Fields:
-    # As packet.Fields.
-    Py_ssize_t picture_id_at
-    int picture_id_bits
-    int64_t picture_id
-    Py_ssize_t tl0_at
-    int64_t tl0
-
-
-cdef bint read_fields(const uint8_t *payload, Py_ssize_t size, Fields *fields) noexcept nogil
+cdef bint describe(const uint8_t *payload, Py_ssize_t size, Description *description) noexcept nogil

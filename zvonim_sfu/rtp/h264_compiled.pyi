@@ -1,0 +1,3 @@
+from zvonim_sfu.rtp.description import Description
+
+def description_of(payload: bytes) -> Description | None: ...
