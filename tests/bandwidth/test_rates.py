@@ -149,6 +149,17 @@ def test_is_not_reduced_again_before_it_can_have_helped() -> None:
     assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS, times=4) < reduced
 
 
+def test_little_that_comes_through_is_another_link_only_where_it_makes_everything_wait() -> None:
+    for wait_s, is_believed in ((0.002, False), (0.1, True)):
+        control = Control(2 * MBPS)
+        control.step()
+        first = control.step(Usage.OVERUSE, acknowledged_bps=2 * MBPS)
+        second = control.step(Usage.OVERUSE, acknowledged_bps=0.4 * MBPS, wait_s=wait_s)
+        assert (second < 0.4 * MBPS) if is_believed else (second == first)
+        # Should it last, it is one.
+        assert control.step(Usage.OVERUSE, acknowledged_bps=0.4 * MBPS, wait_s=wait_s, times=4) < 0.4 * MBPS
+
+
 def test_a_long_queue_is_drained_and_what_the_link_holds_is_taken_then() -> None:
     control = Control(2 * MBPS)
     control.step()
