@@ -87,6 +87,19 @@ def test_a_report_of_late_packets_only_changes_little() -> None:
     assert MBPS <= acknowledged_bps < 1.1 * MBPS
 
 
+def test_what_is_usual_knows_no_single_frames() -> None:
+    throughput, usual, sent = Throughput(), [], []
+    for step in range(100):
+        at = 1000 + 0.05 * step
+        frame = 8000 if step % 3 == 0 else 200
+        throughput.add(Report([step], [at], [at + 0.02], [frame], 0, 0, recovered=0))
+        usual.append(throughput.usual_bps)
+        sent.append(throughput.sent_bps or 0.0)
+    assert max(sent[40:]) > 1.4 * min(sent[40:])
+    assert max(usual[40:]) < 1.2 * min(usual[40:])
+    assert sum(usual[40:]) == pytest.approx(sum(sent[40:]), rel=0.1)
+
+
 class Control:
     """Rate control with a clock that steps 50 ms."""
 

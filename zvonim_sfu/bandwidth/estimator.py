@@ -59,6 +59,8 @@ LASTING_QUEUE_S: Final = 0.05
 COLLAPSED: Final = 0.35
 # ... and less than this share of what is sent: else jitter may be the reason that little seems to come through.
 COLLAPSED_SENT: Final = 0.75
+# A probe makes a queue, out of which comes what the link holds: not less than this share of the estimate.
+FAR_LESS: Final = 0.5
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -279,7 +281,7 @@ class Estimator:
             if usage is not Usage.OVERUSE:
                 return
             acknowledged_bps = self._rate.bps
-        if is_disturbed and usage is Usage.OVERUSE:
+        if is_disturbed and usage is Usage.OVERUSE and not self._is_far_less():
             return
         before_bps = self._rate.bps
         if self._contention.update(wait_s=self._queueing.wait_s, estimate_bps=before_bps, now=now):
@@ -317,7 +319,13 @@ class Estimator:
         if queueing.wait_s < LASTING_QUEUE_S or not queueing.is_growing or self._rate.is_draining or sent_bps is None:
             return None
         bps = queueing.latest_bps()
+        sent_bps = max(sent_bps, self._throughput.usual_bps)
         return bps if bps is not None and bps < min(COLLAPSED * self._rate.bps, COLLAPSED_SENT * sent_bps) else None
+
+    def _is_far_less(self) -> bool:
+        """Whether everything waits for a link that carries far less than the estimate: no probe makes such a queue."""
+        bps = self._queueing.link_bps()
+        return self.is_queueing and bps is not None and bps < FAR_LESS * self._rate.bps
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps
