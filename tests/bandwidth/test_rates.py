@@ -87,6 +87,19 @@ def test_a_report_of_late_packets_only_changes_little() -> None:
     assert MBPS <= acknowledged_bps < 1.1 * MBPS
 
 
+def test_what_is_usual_knows_no_single_frames() -> None:
+    throughput, usual, sent = Throughput(), [], []
+    for step in range(100):
+        at = 1000 + 0.05 * step
+        frame = 8000 if step % 3 == 0 else 200
+        throughput.add(Report([step], [at], [at + 0.02], [frame], 0, 0, recovered=0))
+        usual.append(throughput.usual_bps)
+        sent.append(throughput.sent_bps or 0.0)
+    assert max(sent[40:]) > 1.4 * min(sent[40:])
+    assert max(usual[40:]) < 1.2 * min(usual[40:])
+    assert sum(usual[40:]) == pytest.approx(sum(sent[40:]), rel=0.1)
+
+
 class Control:
     """Rate control with a clock that steps 50 ms."""
 
@@ -147,6 +160,17 @@ def test_is_not_reduced_again_before_it_can_have_helped() -> None:
     reduced = control.rate.bps
     assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS) == reduced
     assert control.step(Usage.OVERUSE, acknowledged_bps=1.2 * MBPS, times=4) < reduced
+
+
+def test_little_that_comes_through_is_another_link_only_where_it_makes_everything_wait() -> None:
+    for wait_s, is_believed in ((0.002, False), (0.1, True)):
+        control = Control(2 * MBPS)
+        control.step()
+        first = control.step(Usage.OVERUSE, acknowledged_bps=2 * MBPS)
+        second = control.step(Usage.OVERUSE, acknowledged_bps=0.4 * MBPS, wait_s=wait_s)
+        assert (second < 0.4 * MBPS) if is_believed else (second == first)
+        # Should it last, it is one.
+        assert control.step(Usage.OVERUSE, acknowledged_bps=0.4 * MBPS, wait_s=wait_s, times=4) < 0.4 * MBPS
 
 
 def test_a_long_queue_is_drained_and_what_the_link_holds_is_taken_then() -> None:

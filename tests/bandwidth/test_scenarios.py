@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +20,7 @@ UTILISATION = 0.8
 QUEUE_MS = 100.0
 KNOWN_S = 0.4
 """A feedback each 50 ms, 50 ms each way, and 0.2 s of packets one behind the other."""
+MEAN_KNOWN_S = 0.3
 RECOVERY_S = 10.0
 
 
@@ -95,6 +97,17 @@ def test_a_link_that_has_become_thin_is_known_at_once(low_bps: float) -> None:
     run = scenarios.fall_and_return(low_bps)
     known_at = min(at for at, bps in run.flows[0].estimates if at > START_S + 40 and bps <= low_bps)
     assert known_at < START_S + 40 + KNOWN_S
+
+
+@pytest.mark.parametrize("every", [3, 4, 5])
+def test_it_is_known_as_soon_beside_probes_and_where_few_frames_are_sent(every: int) -> None:
+    took = []
+    for seed in range(12):
+        run, fall_s = scenarios.fall_below_a_slow_camera(every, seed)
+        known_at = (at for at, bps in run.flows[0].estimates if at > START_S + fall_s and bps <= 400 * KBPS)
+        took.append(next(known_at, math.inf) - START_S - fall_s)
+    assert max(took) <= KNOWN_S
+    assert sum(took) / len(took) < MEAN_KNOWN_S
 
 
 def test_a_way_back_that_breaks_is_survived() -> None:

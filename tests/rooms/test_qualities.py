@@ -11,7 +11,7 @@ from tests.support.warp import run_warped
 from zvonim_sfu.media.layer import HIGHEST, Rung, Selection
 from zvonim_sfu.rooms.demand import LOWER_AFTER_S
 from zvonim_sfu.rooms.events import LayersWanted, QualityDetail, SlotQualities, SlotQuality, WantedLayers
-from zvonim_sfu.rooms.qualities import COALESCE_S, REPEAT_WIDE_S, TELL_INTERVAL_S
+from zvonim_sfu.rooms.qualities import COALESCE_S, REPEAT_S, REPEAT_WIDE_S, TELL_INTERVAL_S
 from zvonim_sfu.rooms.quality import Reason
 from zvonim_sfu.rooms.view import Tile, View, Wish
 
@@ -160,6 +160,32 @@ async def test_what_a_link_that_is_wide_enough_holds_is_of_no_interest() -> None
     assert bob.peer.wanted_bps == 0
     await asyncio.sleep(REPEAT_WIDE_S)
     assert bob.peer.wanted_bps == decisions  # now and then, for the rates
+
+
+@warped
+async def test_a_rate_that_rises_is_followed_though_a_wide_link_is_looked_at_less_often() -> None:
+    ann, bob = enter(Call(), "ann", "bob")
+    camera = ann.peer.up["camera"]
+    camera.rungs = (Q, H, F._replace(bitrate=300_000))
+    bob.peer.find_estimate(1e8)
+    await asyncio.sleep(10)
+    camera.rungs = (Q, H, F)
+    await asyncio.sleep(REPEAT_WIDE_S + SOON)
+    assert bob.peer.wanted_bps > 0.8 * 1.06 * 1_500_000
+
+
+@warped
+async def test_a_link_that_is_wide_no_longer_is_looked_at_as_others_are() -> None:
+    ann, bob = enter(Call(), "ann", "bob")
+    camera = ann.peer.up["camera"]
+    camera.rungs = (Q, H, F._replace(bitrate=800_000))
+    bob.peer.find_estimate(1e8)
+    await asyncio.sleep(10)
+    # It holds what was measured, and not what comes now.
+    camera.rungs = (Q, H, F)
+    bob.peer.find_estimate(1_200_000)
+    await asyncio.sleep(REPEAT_S + SOON)
+    assert bob.peer.selected == {"v0": (1, 0)}
 
 
 @warped

@@ -3,12 +3,24 @@ from __future__ import annotations
 import itertools
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from tests.rooms.pictures import (
+    CAMERA,
+    HIDDEN,
+    LARGE,
+    MIDDLE,
+    PAUSED,
+    SMALL,
+    Link,
+    ladder,
+    level_of,
+    picture,
+)
 from zvonim_sfu.media.layer import Rung, Selection
 from zvonim_sfu.rooms.filling import STRETCH, Menu, cost_of, fill, options_of, worth_of
 from zvonim_sfu.rooms.quality import (
@@ -25,30 +37,6 @@ from zvonim_sfu.rooms.quality import (
     exchange,
 )
 from zvonim_sfu.rooms.view import Tile
-
-
-def ladder(*rates: int, top: tuple[int, int] = (1280, 720), layers: int = 3, fps: float = 30.0) -> tuple[Rung, ...]:
-    """Of spatial layers with these bit rates, the last of size `top`, each with temporal layers."""
-    return tuple(
-        Rung(
-            spatial,
-            temporal,
-            top[0] >> (len(rates) - 1 - spatial),
-            top[1] >> (len(rates) - 1 - spatial),
-            fps / 2 ** (layers - 1 - temporal),
-            int(rate * (1.0, 0.75, 0.6)[layers - 1 - temporal]),
-        )
-        for spatial, rate in enumerate(rates)
-        for temporal in range(layers)
-    )
-
-
-CAMERA = ladder(150_000, 500_000, 1_500_000)
-LARGE, MIDDLE, SMALL, HIDDEN = Tile(1280, 720), Tile(640, 360), Tile(320, 180), Tile(0, 0)
-
-
-def picture(mid: str = "v", tile: Tile | None = LARGE, of: tuple[Rung, ...] = CAMERA, **more: bool) -> Picture:
-    return Picture(mid, f"{mid}/camera", of, tile, **more)
 
 
 def only(
@@ -139,7 +127,7 @@ def test_who_is_in_focus_gets_more() -> None:
     for number in range(4):
         pictures = [picture(str(k), is_focus=k == number) for k in range(4)]
         choices = distribute(pictures, 1_200_000, NOTHING, 0.0).choices
-        best = max(choices, key=lambda mid: _level(choices[mid]))
+        best = max(choices, key=lambda mid: level_of(choices[mid]))
         assert best == str(number)
         assert all(choice.rung is not None for choice in choices.values())
 
@@ -165,46 +153,6 @@ def test_what_is_not_known_is_assumed() -> None:
 
 
 # In time
-
-PAUSED = (-1, -1)
-
-
-@dataclass
-class Link:
-    """A subscriber with a link, in a time that goes on by tenths of seconds."""
-
-    pictures: list[Picture]
-    allotment: Allotment = NOTHING
-    tick: int = 0
-    history: list[dict[str, tuple[int, int]]] = field(default_factory=list)
-
-    def go(self, estimate: float | None, ticks: int = 1) -> dict[str, tuple[int, int]]:
-        for _ in range(ticks):
-            self.tick += 1
-            self.allotment = distribute(self.pictures, estimate, self.allotment, self.tick / 10)
-            choices = self.allotment.choices
-            self.history.append({mid: _level(choice) for mid, choice in choices.items()})
-        return self.history[-1]
-
-    def moves(self, mid: str) -> list[tuple[int, int]]:
-        """When a picture was switched, and in which direction: 1 up, -1 down; pauses and their ends left out."""
-        return [
-            (tick, 1 if after > before else -1)
-            for tick, (before, after) in enumerate(itertools.pairwise(self._levels(mid)))
-            if after != before and PAUSED not in (before, after)
-        ]
-
-    def returns(self, mid: str) -> list[int]:
-        """When a picture that was paused came back."""
-        levels = itertools.pairwise(self._levels(mid))
-        return [tick for tick, (before, after) in enumerate(levels) if before == PAUSED != after]
-
-    def _levels(self, mid: str) -> list[tuple[int, int]]:
-        return [state[mid] for state in self.history]
-
-
-def _level(choice: Choice) -> tuple[int, int]:
-    return PAUSED if choice.selection is None else (choice.selection.spatial, choice.selection.temporal)
 
 
 def most_in_a_minute(ticks: list[int]) -> int:

@@ -143,7 +143,10 @@ class RateControl:
             self._standing_since = now
         pause_s = min(round_trip_s + DETECTION_S, MAX_PAUSE_S)
         if usage is Usage.OVERUSE:
-            if now - self._changed_at >= pause_s or not self._is_draining or acknowledged_bps < self.bps / 2:
+            # What comes through of a few large frames differs from moment to moment: so little shows another link only
+            # where everything waits for it.
+            is_other = acknowledged_bps < self.bps / 2 and wait_s >= LONG_QUEUE_S
+            if now - self._changed_at >= pause_s or not self._is_draining or is_other:
                 self._reduce(acknowledged_bps, wait_s, now)
             return True
         if usage is Usage.UNDERUSE:

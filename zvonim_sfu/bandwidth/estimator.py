@@ -59,6 +59,8 @@ LASTING_QUEUE_S: Final = 0.05
 COLLAPSED: Final = 0.35
 # ... and less than this share of what is sent: else jitter may be the reason that little seems to come through.
 COLLAPSED_SENT: Final = 0.75
+# Beside a probe the slope tells nothing: less is believed there. Out of a probe's own queue comes what the link holds.
+COLLAPSED_PROBED: Final = 0.5
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -263,7 +265,7 @@ class Estimator:
         )
 
     def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
-        collapsed_to = self._collapsed_to()
+        collapsed_to = self._collapsed_to(COLLAPSED_PROBED if is_disturbed else COLLAPSED)
         usage = self._trendline.usage if collapsed_to is None else Usage.OVERUSE
         # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
@@ -279,7 +281,7 @@ class Estimator:
             if usage is not Usage.OVERUSE:
                 return
             acknowledged_bps = self._rate.bps
-        if is_disturbed and usage is Usage.OVERUSE:
+        if is_disturbed and usage is Usage.OVERUSE and collapsed_to is None:
             return
         before_bps = self._rate.bps
         if self._contention.update(wait_s=self._queueing.wait_s, estimate_bps=before_bps, now=now):
@@ -308,16 +310,17 @@ class Estimator:
             full_s = self._round_trip.shortest_s + 2 * self._queueing.wait_s if collapsed_to else 0.0
             self._loss.skip(now + max(self._round_trip.smoothed_s, full_s))
 
-    def _collapsed_to(self) -> float | None:
+    def _collapsed_to(self, share: float) -> float | None:
         """Return what the link carries, in bit/s, if everything waits, longer and longer, since that is far less now.
 
-        None otherwise, and while a queue drains that is known already.
+        Less than this share of the estimate. None otherwise, and while a queue drains that is known already.
         """
         queueing, sent_bps = self._queueing, self._throughput.sent_bps
         if queueing.wait_s < LASTING_QUEUE_S or not queueing.is_growing or self._rate.is_draining or sent_bps is None:
             return None
         bps = queueing.latest_bps()
-        return bps if bps is not None and bps < min(COLLAPSED * self._rate.bps, COLLAPSED_SENT * sent_bps) else None
+        sent_bps = max(sent_bps, self._throughput.usual_bps)
+        return bps if bps is not None and bps < min(share * self._rate.bps, COLLAPSED_SENT * sent_bps) else None
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -12,6 +12,9 @@ if TYPE_CHECKING:
 WINDOW_S: Final = 0.3
 # For what comes through while a queue grows: then the link never rests, and the shorter, the less of the time before.
 SHORT_WINDOW_S: Final = 0.1
+# What is usual follows what is sent so slowly: of some frames per second each makes a peak in the window, and the next
+# makes it as low as it was high.
+USUAL_S: Final = 1.0
 # What is older says nothing of now: the stream has paused meanwhile.
 STALE_S: Final = 2.0
 
@@ -32,10 +35,12 @@ class Throughput:
     receiver's interval nor a burst within it distorts it.
     """
 
-    __slots__ = ("_marks", "acknowledged_bps", "sent_bps")
+    __slots__ = ("_marks", "acknowledged_bps", "sent_bps", "usual_bps")
 
     sent_bps: float | None
     """At which rate packets were sent, lost ones too, in bit/s; None while not enough is known."""
+    usual_bps: float
+    """The same, smoothed over about a second; 0 while not enough is known."""
     acknowledged_bps: float | None
     """At which rate packets came, in bit/s; None while not enough is known.
 
@@ -45,6 +50,7 @@ class Throughput:
     def __init__(self) -> None:
         self._marks: deque[_Mark] = deque()
         self.sent_bps = self.acknowledged_bps = None
+        self.usual_bps = 0.0
 
     def add(self, report: Report) -> None:
         """Take a report with at least one packet that came."""
@@ -69,8 +75,12 @@ class Throughput:
         first = marks[0]
         if mark.arrived_at - first.arrived_at < WINDOW_S / 2:
             self.sent_bps = self.acknowledged_bps = None
+            self.usual_bps = 0.0
             return
         self.sent_bps = (mark.sent_bytes - first.sent_bytes) * 8 / (mark.sent_at - first.sent_at)
+        elapsed_s = mark.arrived_at - last.arrived_at
+        share = min(elapsed_s / USUAL_S, 1.0) if self.usual_bps else 1.0
+        self.usual_bps += share * (self.sent_bps - self.usual_bps)
         self.acknowledged_bps = min(self.sent_bps, _acknowledged_bps(first, mark))
 
     @property

@@ -30,7 +30,8 @@ EARLY_S: Final = 0.001
 COMES_WITHIN_S: Final = 5.0
 # How often rates are looked at; they are measured once a second.
 READ_INTERVAL_S: Final = 1.0
-# Smoothing of rates: a picture that moves needs more at once, and one that rests may move again.
+# Smoothing of rates, how much of a change is taken in a second: a picture that moves needs more at once, and one that
+# rests may move again.
 _RISE: Final = 0.5
 _FALL: Final = 0.2
 # What packets are larger than their payload, in part.
@@ -67,6 +68,7 @@ class TrackDemand:
         self._live: frozenset[int] = frozenset()
         self._ladder: tuple[Rung, ...] = ()
         self._read_at = -math.inf
+        self._smoothed_at = -math.inf
 
     def move(self, before: int | None, after: int | None) -> None:
         """A subscriber takes another level than before; None: it does not get this track."""
@@ -118,10 +120,12 @@ class TrackDemand:
         live = self.track.ladder(now)
         self._live = frozenset(rung.spatial for rung in live)
         known = {}
+        # Who has a wide link looks less often, and a layer that comes or goes has it read in between.
+        elapsed_s, self._smoothed_at = now - self._smoothed_at, now
         for rung in live:
             place = rung.spatial, rung.temporal
             before = None if place in self._assumed and rung.bitrate else self._known.get(place)
-            known[place] = _smooth(rung, before)
+            known[place] = _smooth(rung, before, elapsed_s)
             (self._assumed.discard if rung.bitrate else self._assumed.add)(place)
         has_just_asked = now - self.asked_at < COMES_WITHIN_S
         known |= {
@@ -213,8 +217,8 @@ class Demand:
             self._send(LayersWanted(tracks))
 
 
-def _smooth(rung: Rung, before: Rung | None) -> Rung:
-    """Return a rung with the rate of its packets, smoothed, or assumed where it was not measured."""
+def _smooth(rung: Rung, before: Rung | None, elapsed_s: float) -> Rung:
+    """Return a rung with the rate of its packets, smoothed over the time since before, or assumed if not measured."""
     rate = rung.bitrate * _OVERHEAD
     if rate == 0:
         if before is not None:
@@ -225,5 +229,6 @@ def _smooth(rung: Rung, before: Rung | None) -> Rung:
             if rung.spatial == 0:
                 rate = min(rate, _ASSUMED_LOWEST_BPS)
     elif before is not None:
-        rate = before.bitrate + (_RISE if rate > before.bitrate else _FALL) * (rate - before.bitrate)
+        kept = (1 - (_RISE if rate > before.bitrate else _FALL)) ** elapsed_s
+        rate += kept * (before.bitrate - rate)
     return Rung(*rung[:-1], bitrate=int(rate))

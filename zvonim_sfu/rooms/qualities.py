@@ -99,6 +99,8 @@ class Qualities:
             self.schedule()
         elif self.is_limited:
             self._wake(self._decided_at + NO_HASTE_S)
+        elif estimate <= WIDE * self._allotment.wanted_bps:
+            self._wake(self._decided_at + REPEAT_S)
 
     def schedule(self) -> None:
         """Decide anew soon: all that changes within a tenth of a second is one decision."""

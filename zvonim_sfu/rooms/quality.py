@@ -6,7 +6,8 @@ A pure function, for one subscriber. Its rules, the stronger first:
 2. Everybody is seen before anybody is seen better: in the order of importance each picture gets its lowest rung. Who
    does not fit even so is paused.
 3. What the link holds beyond that goes where a bit is worth most. Worth grows with the logarithm of the resolution and
-   of the frame rate, so the first step up is worth more than the second; important pictures count several times.
+   of the frame rate, so the first step up is worth more than the second, and a camera that moves in jerks is not made
+   larger (rooms.filling); important pictures count several times.
 4. Down at once, up with patience. A picture that the link has lowered stays low for a while, longer with each rise that
    did not last; a rise has to fit into the least that the link held lately, less a margin. So within any 60 s a picture
    that stays in its slot and tile rises in at most MAX_RISES spells, whatever the estimate does. Who is not seen at all

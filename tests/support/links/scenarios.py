@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final
 from tests.support.links.clock import Clock
 from tests.support.links.link import Link
 from tests.support.links.media import MediaFlow
-from tests.support.links.sources import Adaptive, Layered
+from tests.support.links.sources import Adaptive, Layered, Slow
 from tests.support.links.tcp import TcpFlow
 
 if TYPE_CHECKING:
@@ -149,6 +149,16 @@ def fall_and_return(low_bps: float) -> Run:
     clock = Clock(START_S)
     link = Link(steps((0, 1.5 * MBPS), (40, low_bps), (80, 1.5 * MBPS)))
     return _run(clock, Run(link, [MediaFlow(clock, link, Adaptive(), start_s=START_S)]), 120)
+
+
+def fall_below_a_slow_camera(every: int, seed: int) -> tuple[Run, float]:
+    """A link of 1.5 Mbit/s that becomes one of 0.4, beside probes, where 0.53 are sent; with when it does (s)."""
+    clock = Clock(START_S)
+    fall_s = 30 + 0.037 * seed
+    link = Link(steps((0, 1.5 * MBPS), (fall_s, 0.4 * MBPS)), queue_s=0.2, delay_s=0.02)
+    source = Slow(530 * KBPS, every, 1.5 * MBPS)
+    flow = MediaFlow(clock, link, source, start_s=START_S, audio=True, feedback_s=0.06, seed=seed)
+    return _run(clock, Run(link, [flow]), fall_s + 3), fall_s
 
 
 def competing(count: int, bps: float, *, apart_s: float = 20, seed: int = 1, seconds: float = 120) -> Run:

@@ -37,6 +37,27 @@ class Adaptive:
         return int(bps / FRAMES_PER_S / 8 * random.uniform(1 - self._unevenness, 1 + self._unevenness))
 
 
+class Slow:
+    """One layer of few frames per second, each so much larger: a camera on a computer that is busy.
+
+    Args:
+        bps: what it takes, whatever the estimate is.
+        every: one frame, where others make so many.
+        wanted_bps: what the next larger layer would take.
+    """
+
+    def __init__(self, bps: float, every: int, wanted_bps: float) -> None:
+        self.wanted_bps = wanted_bps
+        self._frame_bytes = bps / 8 / FRAMES_PER_S * every
+        self._every = every
+        self._frames = 0
+
+    def frame_bytes(self, estimate_bps: float, now: float, random: Random) -> int:
+        del estimate_bps, now
+        self._frames += 1
+        return int(self._frame_bytes * random.uniform(0.8, 1.2)) if self._frames % self._every == 0 else 0
+
+
 class Layered:
     """Pictures in layers of fixed rate, of which the server's allocation chooses; it makes none itself.
 
