@@ -41,7 +41,6 @@ BATCH_MAX_PACKETS: Final = 1024
 UNPACED: Final = -1
 _PRIORITIES: Final = tuple(Priority)
 _AUDIO: Final = int(Priority.AUDIO)
-_make: Final = tuple.__new__  # of a NamedTuple: half of what it costs by its name
 
 _pack_header: Final = Struct("!BBHII").pack
 
@@ -166,6 +165,10 @@ class Sender:
         """Of their payload."""
 
 
+_Waiting = tuple[Egress, bytes, bytes, int, int]
+"""The arguments of `Batch.append`, the number's place checked."""
+
+
 class Batch:
     """RTP packets that wait for `flush`, to be called at the end of the wake-up that appended them."""
 
@@ -173,7 +176,7 @@ class Batch:
 
     def __init__(self, max_packets: int = BATCH_MAX_PACKETS) -> None:
         self._max_packets = max_packets
-        self._packets: list[tuple[Egress, Packet, int]] = []
+        self._packets: list[_Waiting] = []
         self._gates_called = False
 
     def __len__(self) -> int:
@@ -194,7 +197,7 @@ class Batch:
         """
         if not 0 <= number_at <= len(tail) - 2:
             number_at = -1
-        self._packets.append((egress, _make(Packet, (header, tail, number_at)), priority))
+        self._packets.append((egress, header, tail, number_at, priority))
         if len(self._packets) >= self._max_packets:
             self._send_all()
 
@@ -212,8 +215,8 @@ class Batch:
         now = time.monotonic()
         held: list[tuple[Egress, Gate, Packet, int, Priority]] = []
         leaving: dict[Egress, list[bytes]] = {}
-        for egress, packet, priority in packets:
-            header, tail, _ = packet
+        for waiting in packets:
+            egress, header, tail, number_at, priority = waiting
             size = len(header) + len(tail)
             session, gate = egress.session, egress.gate
             if session is None:
@@ -225,8 +228,12 @@ class Batch:
             elif gate is not None and priority != UNPACED and not gate.admit(size, now, _PRIORITIES[priority]):
                 # What follows in this flush must not overtake it.
                 gate.bucket[SHUT] = 1
-                held.append((egress, gate, packet, size, _PRIORITIES[priority]))
-            elif (protected := _protect(egress, session, packet, now, is_sound=priority == _AUDIO)) is None:
+                held.append((egress, gate, Packet(header, tail, number_at), size, _PRIORITIES[priority]))
+            elif (
+                protected := protect_rtp(session, header + tail)
+                if number_at < 0
+                else _protect_numbered(egress, session, waiting, now)
+            ) is None:
                 egress.drops[DropReason.PROTECT_FAILED] += 1
             elif egress in leaving:
                 leaving[egress].append(protected)
@@ -272,10 +279,13 @@ class FanOut:
             marker: its marker bit as it goes out.
             fields: its numbers that senders shift; places outside of the payload are passed over.
         """
-        marker_bit, timestamp, append = marker << 7, packet.timestamp, self._batch.append
+        marker_bit, timestamp, batch = marker << 7, packet.timestamp, self._batch
         for plan, senders in self._groups.items():
             tail = packet.tail(plan)
-            is_shifted = fields is not NO_FIELDS or tail.frame_number_at >= 0
+            first_byte, data, octets, number_at, frame_number_at = tail
+            if not 0 <= number_at <= len(data) - 2:
+                number_at = -1
+            is_shifted = fields is not NO_FIELDS or frame_number_at >= 0
             for sender in senders:
                 sequence_out = sequence + sender.sequence_offset
                 timestamp_out = (timestamp + sender.timestamp_offset) & 0xFFFFFFFF
@@ -283,11 +293,14 @@ class FanOut:
                     sender.last_sequence = sequence_out
                     sender.last_timestamp = timestamp_out
                 sender.packets += 1
-                sender.octets += tail.octets
+                sender.octets += octets
                 second_byte = marker_bit | sender.payload_type
-                header = _pack_header(tail.first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
-                own = shift_fields(tail, fields, sender) if is_shifted else tail
-                append(sender.egress, header, own.data, own.number_at, sender.priority)
+                header = _pack_header(first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
+                own = shift_fields(tail, fields, sender).data if is_shifted else data
+                # As `append`, whose call costs as much as all of this.
+                batch._packets.append((sender.egress, header, own, number_at, sender.priority))
+                if len(batch._packets) >= batch._max_packets:
+                    batch._send_all()
 
 
 class Offsets(Protocol):
@@ -331,10 +344,10 @@ def shift_fields(tail: Tail, fields: Fields, sender: Offsets) -> Tail:
     return Tail(first_byte, bytes(own), octets, number_at, frame_number_at)
 
 
-def _protect(egress: Egress, session: Session, packet: Packet, now: float, *, is_sound: bool) -> bytes | None:
+def _protect_numbered(egress: Egress, session: Session, waiting: _Waiting, now: float) -> bytes | None:
     """Return a packet as it goes out, its transport-wide number given; None if libsrtp refuses it."""
-    header, tail, number_at = packet
-    history = egress.history if number_at >= 0 else None
+    _, header, tail, number_at, priority = waiting
+    history = egress.history
     if history is None:
         return protect_rtp(session, header + tail)
     number = (history.next_number & 0xFFFF).to_bytes(2)
@@ -342,6 +355,6 @@ def _protect(egress: Egress, session: Session, packet: Packet, now: float, *, is
     protected = protect_rtp(session, data)
     if protected is not None:
         number_given = history.add(len(protected), now)
-        if is_sound:
+        if priority == _AUDIO:
             history.keep_sound(int.from_bytes(data[8:12]), int.from_bytes(data[2:4]), number_given)
     return protected
