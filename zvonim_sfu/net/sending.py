@@ -279,12 +279,10 @@ class FanOut:
             marker: its marker bit as it goes out.
             fields: its numbers that senders shift; places outside of the payload are passed over.
         """
-        marker_bit, timestamp, batch = marker << 7, packet.timestamp, self._batch
+        marker_bit, timestamp, append = marker << 7, packet.timestamp, self._batch.append
         for plan, senders in self._groups.items():
             tail = packet.tail(plan)
             first_byte, data, octets, number_at, frame_number_at = tail
-            if not 0 <= number_at <= len(data) - 2:
-                number_at = -1
             is_shifted = fields is not NO_FIELDS or frame_number_at >= 0
             for sender in senders:
                 sequence_out = sequence + sender.sequence_offset
@@ -297,10 +295,7 @@ class FanOut:
                 second_byte = marker_bit | sender.payload_type
                 header = _pack_header(first_byte, second_byte, sequence_out & 0xFFFF, timestamp_out, sender.ssrc)
                 own = shift_fields(tail, fields, sender).data if is_shifted else data
-                # As `append`, whose call costs as much as all of this.
-                batch._packets.append((sender.egress, header, own, number_at, sender.priority))
-                if len(batch._packets) >= batch._max_packets:
-                    batch._send_all()
+                append(sender.egress, header, own, number_at, sender.priority)
 
 
 class Offsets(Protocol):
