@@ -324,6 +324,29 @@ def test_a_number_that_has_left_is_not_given_again() -> None:
     assert (screen.sent[screen.sent.index(early) + 1].sequence_number - early.sequence_number) & 0xFFFF == 1
 
 
+@pytest.mark.parametrize("left", [0, 3])
+def test_what_waits_of_sources_before_is_taken_back_with_what_is_known_of_them(left: int) -> None:
+    camera, screen, gate = behind_a_gate()
+    began = []
+    for _ in range(2):
+        now, camera = camera.now, Camera()
+        camera.now = camera.measure_at = now
+        began.append(len(screen.sent))
+        screen.watch(camera)
+        camera.run(0.5)
+    numbers = {packet.sequence_number: describe(packet.payload, None).fields.picture_id for packet in screen.sent}
+    # All of the second one waits, and all but some of the first.
+    gate.waiting = len(screen.sent) - began[0] - left
+    screen.down_track.select(Q, camera.now)
+    camera.run(0.5)
+    before, after = screen.sent[began[0] + left - 1 : began[0] + left + 1]
+    assert gate.waiting == 0
+    assert describe(after.payload, None).keyframe
+    assert describe(after.payload, None).fields.picture_id == numbers[after.sequence_number]
+    if not left:  # else what was let go counts as lost up to where one began: nobody knows its pictures any more
+        assert (after.sequence_number - before.sequence_number) & 0xFFFF == 1
+
+
 @pytest.mark.parametrize(("is_flooded", "is_replayed"), [(False, True), (True, False)])
 def test_a_flooded_link_is_not_sent_what_is_kept_of_another_layer(is_flooded: bool, is_replayed: bool) -> None:
     camera, screen, gate = behind_a_gate()

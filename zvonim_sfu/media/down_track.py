@@ -366,6 +366,7 @@ class DownTrack:
         )
         if self.kind == "video":
             self._resending.forget()  # who decodes a keyframe needs nothing from before it, and a thin link has no room
+        self._resending.began(sender.last_sequence + 1, self._last_payload)
         self.waiting_since, self._is_cut = None, False
         span.apply(sender)
         layer.outlets.sort()

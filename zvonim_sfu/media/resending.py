@@ -78,6 +78,8 @@ class Resending:
         self._resent: dict[int, float] = {}
         "When packets were last sent again, by their number; the latest ones."
         self._former: deque[Span] = deque(maxlen=MAX_SPANS)
+        self._begun: deque[tuple[int, PayloadNumbers]] = deque(maxlen=MAX_SPANS)
+        "With which number the latest spans began, those of other sources too, and what had gone out before."
 
     def configure(self, rtx_ssrc: int, types: Mapping[int, int], transport_wide: int) -> None:
         """Take over what was negotiated: the SSRC of retransmissions, 0 where none are taken, and payload types.
@@ -100,6 +102,10 @@ class Resending:
         self._batch.append(sender.egress, header, tail.data, tail.number_at, sender.priority)
         sender.packets += 1
         sender.octets += tail.octets
+
+    def began(self, number: int, before: PayloadNumbers) -> None:
+        """Remember that a span begins with this number, and what payloads had before it."""
+        self._begun.append((number, before))
 
     def keep(self, span: Span, last: int) -> None:
         """Remember a span that has ended just now, with this number of its layer."""
@@ -160,7 +166,7 @@ class Resending:
         return MAX_FLOODED_BYTES if gate is not None and gate.is_flooded else MAX_SWITCH_BYTES
 
     def take_back(self, now: float) -> PayloadNumbers | None:
-        """Let go of what waits to be sent of the same source, for a keyframe is to come; its numbers are given again.
+        """Let go of what waits to be sent, for a keyframe of the same source is to come; its numbers are given again.
 
         So the receiver misses nothing, and the keyframe does not wait for pictures that nobody needs any more. A number
         that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1). Returns what the packet with
@@ -171,18 +177,28 @@ class Resending:
         if not self._former or not self._former[-1].layer.history.size:
             return None  # of another source, or of one that has ended: what was in its packets is not known any more
         waiting = gate.take_back(sender.ssrc, self._rtx_ssrc) if gate is not None else ()
-        if sender.last_sequence & 0xFFFF not in waiting:
+        highest = number = sender.last_sequence
+        while number & 0xFFFF in waiting:
+            number -= 1
+        if number == highest:
             return None
-        while sender.last_sequence & 0xFFFF in waiting:
-            sender.last_sequence -= 1
-        last: PayloadNumbers | None = None
+        numbers = self._numbers_of(number, now)
+        if numbers is None:
+            # What left last is of a source before, which is forgotten: those that began since have left nothing.
+            number, numbers = next(((first - 1, had) for first, had in self._begun if first > number), (highest, None))
+        sender.last_sequence = number
+        while self._begun and self._begun[-1][0] > number:
+            self._begun.pop()
+        return numbers
+
+    def _numbers_of(self, number: int, now: float) -> PayloadNumbers | None:
+        """Return what the packet that went out with this number has in its payload; None if that is not known."""
         for span in reversed(self._former):
-            sequence = span.find(sender.last_sequence)
+            sequence = span.find(number)
             if sequence is not None:
                 packet = span.layer.history.get(sequence, now)
                 return span.numbers_of(packet, sequence) if packet is not None else None
-            last = span.before
-        return last
+        return None
 
     def _send(self, packet: RtpPacket, sequence: int, span: Span, former: int | None) -> None:
         """Append a packet; `former` is the transport-wide number that it had, None if it gets another."""

@@ -72,8 +72,6 @@ class Span:
     picture_id_offset: int
     tl0_offset: int
     frame_number_offset: int
-    before: PayloadNumbers
-    "What had gone out when it began."
     last: float = math.inf
     "With which number of the layer it ended; infinity for one that goes on."
 
@@ -229,7 +227,6 @@ def begin(
         picture_id_offset=offsets.picture_id,
         tl0_offset=offsets.tl0,
         frame_number_offset=offsets.frame_number,
-        before=standing.payload,
     )
 
 
