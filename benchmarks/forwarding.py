@@ -92,7 +92,7 @@ class FreeLink(Pacer["Packet"]):
 
     is_flooded = False
 
-    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> set[int]:
         """Nothing waits."""
         return set()
 

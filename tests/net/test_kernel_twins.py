@@ -59,7 +59,7 @@ class FullBucket(Pacer[Packet]):
 
     is_flooded = False
 
-    def take_back(self, _ssrc: int, _rtx_ssrc: int) -> set[int]:
+    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> set[int]:
         """Nothing is ever taken back."""
         return set()
 

@@ -21,6 +21,7 @@ from zvonim_sfu.bandwidth.trace import Recorder
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.sending import UNPACED, Packet
 from zvonim_sfu.rtp.rate import BitrateMeter
+from zvonim_sfu.rtp.sequence import seq_delta
 
 if TYPE_CHECKING:
     from array import array
@@ -225,12 +226,20 @@ class Link:
             return False
         return estimator.estimate_bps < FLOODED * self._sent.bitrate
 
-    def take_back(self, ssrc: int, rtx_ssrc: int) -> set[int]:
-        """Let go of what waits of a picture and of its repairs; returns the 16-bit numbers that have not left so."""
-        ssrcs = {ssrc.to_bytes(4), rtx_ssrc.to_bytes(4)}
-        packets = self._pacer.discard(lambda packet: packet.header[8:12] in ssrcs)
+    def take_back(self, ssrc: int, rtx_ssrc: int, first: int) -> set[int]:
+        """Let go of what waits of a picture, from a number on, and of its repairs.
+
+        Returns the numbers that have not left so; all have 16 bits.
+        """
+        picture, repairs = ssrc.to_bytes(4), rtx_ssrc.to_bytes(4)
+
+        def is_useless(packet: Packet) -> bool:
+            source = packet.header[8:12]
+            return source == repairs or (source == picture and seq_delta(_number(packet), first) >= 0)
+
+        packets = self._pacer.discard(is_useless)
         self._egress.drops[DropReason.SUPERSEDED] += len(packets)
-        return {int.from_bytes(packet.header[2:4]) for packet in packets}
+        return {_number(packet) for packet in packets}
 
     def _wake_to_release(self) -> None:
         at = self._pacer.next_at()
@@ -307,3 +316,7 @@ class Link:
 
 def _no_padding(_size: int) -> None:
     pass
+
+
+def _number(packet: Packet) -> int:
+    return int.from_bytes(packet.header[2:4])

@@ -9,6 +9,7 @@ from struct import Struct
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.bandwidth.pacer import Priority
+from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, PayloadNumbers
 from zvonim_sfu.net.sending import UNPACED, shift_fields
 from zvonim_sfu.rtp.history import MAX_REPLAY_BYTES
 from zvonim_sfu.rtp.packet import FIXED_HEADER_BYTES, ExtensionPlan
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from zvonim_sfu.media.layer import Layer
-    from zvonim_sfu.media.span import PayloadNumbers, Span
+    from zvonim_sfu.media.span import Span
     from zvonim_sfu.net.sending import Batch, Sender
     from zvonim_sfu.rtp.budget import RepairBudget
     from zvonim_sfu.rtp.description import Description
@@ -78,8 +79,8 @@ class Resending:
         self._resent: dict[int, float] = {}
         "When packets were last sent again, by their number; the latest ones."
         self._former: deque[Span] = deque(maxlen=MAX_SPANS)
-        self._begun: deque[tuple[int, PayloadNumbers]] = deque(maxlen=MAX_SPANS)
-        "With which number the latest spans began, those of other sources too, and what had gone out before."
+        self._begun: tuple[int, PayloadNumbers] = (0, NO_PAYLOAD_NUMBERS)
+        "With which number the latest keyframe began, and what payloads had before it."
 
     def configure(self, rtx_ssrc: int, types: Mapping[int, int], transport_wide: int) -> None:
         """Take over what was negotiated: the SSRC of retransmissions, 0 where none are taken, and payload types.
@@ -104,8 +105,8 @@ class Resending:
         sender.octets += tail.octets
 
     def began(self, number: int, before: PayloadNumbers) -> None:
-        """Remember that a span begins with this number, and what payloads had before it."""
-        self._begun.append((number, before))
+        """Note that a keyframe, or a sound, begins with this number, and what payloads had before it."""
+        self._begun = number, before
 
     def keep(self, span: Span, last: int) -> None:
         """Remember a span that has ended just now, with this number of its layer."""
@@ -166,29 +167,27 @@ class Resending:
         return MAX_FLOODED_BYTES if gate is not None and gate.is_flooded else MAX_SWITCH_BYTES
 
     def take_back(self, now: float) -> PayloadNumbers | None:
-        """Let go of what waits to be sent, for a keyframe of the same source is to come; its numbers are given again.
+        """Let go of what waits to be sent of the same source, for a keyframe is to come; its numbers are given again.
 
-        So the receiver misses nothing, and the keyframe does not wait for pictures that nobody needs any more. A number
-        that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1). Returns what the packet with
-        that number has in its payload; None if nothing was let go.
+        That is, since the latest keyframe: of what waits before it nothing is known any more. So the receiver misses
+        nothing, and the keyframe does not wait for pictures that nobody needs any more. A number that has left stays
+        the highest: SRTP allows none twice (RFC 3711 section 9.1). Returns what the packet with that number has in its
+        payload; None if nothing was let go.
         """
         sender = self._sender
         gate = sender.egress.gate
         if not self._former or not self._former[-1].layer.history.size:
             return None  # of another source, or of one that has ended: what was in its packets is not known any more
-        waiting = gate.take_back(sender.ssrc, self._rtx_ssrc) if gate is not None else ()
-        highest = number = sender.last_sequence
+        first, before = self._begun
+        waiting = gate.take_back(sender.ssrc, self._rtx_ssrc, first & 0xFFFF) if gate is not None else ()
+        number = sender.last_sequence
         while number & 0xFFFF in waiting:
             number -= 1
-        if number == highest:
+        if number == sender.last_sequence:
             return None
-        numbers = self._numbers_of(number, now)
-        if numbers is None:
-            # What left last is of a source before, which is forgotten: those that began since have left nothing.
-            number, numbers = next(((first - 1, had) for first, had in self._begun if first > number), (highest, None))
-        sender.last_sequence = number
-        while self._begun and self._begun[-1][0] > number:
-            self._begun.pop()
+        numbers = before if number < first else self._numbers_of(number, now)
+        if numbers is not None:  # else what was let go counts as lost
+            sender.last_sequence = number
         return numbers
 
     def _numbers_of(self, number: int, now: float) -> PayloadNumbers | None:

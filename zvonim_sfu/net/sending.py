@@ -68,8 +68,8 @@ class Gate(Protocol):
     def hold(self, packet: Packet, size: int, priority: Priority, /) -> bool:
         """Take a packet; False if too much waits, and it is dropped."""
 
-    def take_back(self, ssrc: int, rtx_ssrc: int, /) -> set[int]:
-        """Let go of what waits of a picture and of its repairs; returns the 16-bit numbers that have not left so."""
+    def take_back(self, ssrc: int, rtx_ssrc: int, first: int, /) -> set[int]:
+        """Let go of what waits of a picture, from a 16-bit number on, and of its repairs; returns what has not left."""
 
 
 class Egress:
