@@ -38,6 +38,8 @@ MAX_SPANS: Final = 8
 MAX_SWITCH_BYTES: Final = 30_000
 # No more than this while the link is flooded: most of a burst would be lost in its queue, and be asked for again.
 MAX_FLOODED_BYTES: Final = 4_000
+# With which number a source begins, and what payloads had before it, until one has begun.
+NOT_BEGUN: Final = (0, NO_PAYLOAD_NUMBERS)
 
 
 class Rewritten(NamedTuple):
@@ -79,7 +81,7 @@ class Resending:
         self._resent: dict[int, float] = {}
         "When packets were last sent again, by their number; the latest ones."
         self._former: deque[Span] = deque(maxlen=MAX_SPANS)
-        self._begun: tuple[int, PayloadNumbers] = (0, NO_PAYLOAD_NUMBERS)
+        self._begun = NOT_BEGUN
         "With which number the latest keyframe began, and what payloads had before it."
 
     def configure(self, rtx_ssrc: int, types: Mapping[int, int], transport_wide: int) -> None:
@@ -125,6 +127,7 @@ class Resending:
     def forget(self) -> None:
         """Forget former spans: what is kept of them is of no use any more."""
         self._former.clear()
+        self._begun = NOT_BEGUN
 
     def send(self, number: int, present: Span | None, budget: RepairBudget, now: float, round_trip_s: float) -> bool:
         """Send a packet (by its 16-bit number) again, if it is kept and the subscriber's link allows it.
