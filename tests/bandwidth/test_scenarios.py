@@ -208,7 +208,9 @@ def test_a_grid_of_nine_follows_a_link_and_sound_does_not_suffer() -> None:
     assert min(seen(10)) >= 1
     assert sum(layer >= 0 for layer in seen(55)) >= 7
     assert sum(layer >= 0 for layer in seen(85)) >= 2
-    assert min(seen(90 + RECOVERY_S)) >= 1
+    # By then a probe has come, some 7 s after the last in vain; smaller sizes beside a large one are larger soon after.
+    assert min(seen(90 + RECOVERY_S)) >= 0
+    assert sum(layer >= 1 for layer in seen(90 + RECOVERY_S)) >= 7
     for start, end in ((2, 30), (32, 60), (62, 90), (92, 150)):
         assert run.sound_ms(start, end) < 60
     assert all(len(run.switches(picture)) <= 12 for picture in range(9))
@@ -220,6 +222,13 @@ def test_a_link_far_from_full_is_hardly_probed_and_hardly_paced() -> None:
     assert flow.probes <= 2
     assert flow.padding_bytes < 50_000
     assert flow.releases <= 180
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_frames_that_take_long_to_get_through_are_no_reason_for_less(seed: int) -> None:
+    """A probe finds out what the link holds, and few large frames do not make it doubtful again."""
+    run = scenarios.slow_camera(seed)
+    assert min(bps for at, bps in run.flows[0].estimates if at > scenarios.START_S + 15) > 0.9 * 1.5 * MBPS
 
 
 def test_the_same_seed_gives_the_same_run() -> None:

@@ -28,7 +28,7 @@ from zvonim_sfu.bandwidth.groups import ArrivalGroups
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
-from zvonim_sfu.bandwidth.queueing import Queueing
+from zvonim_sfu.bandwidth.queueing import MIN_WAIT_S, Queueing
 from zvonim_sfu.bandwidth.reports import ReportReader
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Trendline, Usage
@@ -61,6 +61,8 @@ COLLAPSED: Final = 0.35
 COLLAPSED_SENT: Final = 0.75
 # Beside a probe the slope tells nothing: less is believed there. Out of a probe's own queue comes what the link holds.
 COLLAPSED_PROBED: Final = 0.5
+# Less than this share of the estimate does not fill a link, though each frame has to get through.
+UNFILLED: Final = 0.7
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -267,6 +269,8 @@ class Estimator:
     def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
         collapsed_to = self._collapsed_to(COLLAPSED_PROBED if is_disturbed else COLLAPSED)
         usage = self._trendline.usage if collapsed_to is None else Usage.OVERUSE
+        if usage is Usage.OVERUSE and self._is_of_one_frame():
+            return
         # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
         if usage is Usage.OVERUSE:
@@ -321,6 +325,16 @@ class Estimator:
         bps = queueing.latest_bps()
         sent_bps = max(sent_bps, self._throughput.usual_bps)
         return bps if bps is not None and bps < min(share * self._rate.bps, COLLAPSED_SENT * sent_bps) else None
+
+    def _is_of_one_frame(self) -> bool:
+        """Whether what grows is a queue in which the packets of one frame wait for each other, as they do on any link.
+
+        It is gone in a moment, was too short for a run of packets to fill the link, and little is sent beside it.
+        """
+        if self._queueing.wait_s >= MIN_WAIT_S or self._queueing.link_bps() is not None:
+            return False
+        through = self._throughput
+        return min(through.usual_bps, through.latest_bps or 0.0) < UNFILLED * self._rate.bps
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -161,6 +161,15 @@ def fall_below_a_slow_camera(every: int, seed: int) -> tuple[Run, float]:
     return _run(clock, Run(link, [flow]), fall_s + 3), fall_s
 
 
+def slow_camera(seed: int) -> Run:
+    """A link of 1.5 Mbit/s, and 0.56 sent as 7.5 frames per second, each of which takes 50 ms to get through."""
+    clock = Clock(START_S)
+    link = Link(1.5 * MBPS, delay_s=0.02)
+    source = Slow(560 * KBPS, 4, 1.75 * MBPS)
+    flow = MediaFlow(clock, link, source, start_s=START_S, audio=True, feedback_s=0.0625, seed=seed)
+    return _run(clock, Run(link, [flow]), 60)
+
+
 def competing(count: int, bps: float, *, apart_s: float = 20, seed: int = 1, seconds: float = 120) -> Run:
     """Flows of one kind that come one after the other (RFC 8867, section 5.4)."""
     clock = Clock(START_S)
