@@ -147,7 +147,7 @@ class Generator:
         if now >= self._next_nack:
             self._next_nack = now + NACK_INTERVAL_S
             for peer in self._peers.values():
-                peer.ask_for_missing()
+                peer.ask_for_missing(now)
 
     def _take(self) -> None:
         """Sort what was received by peer and SSRC, and count it."""

@@ -223,10 +223,10 @@ class Peer:
         """Tell the server that the link holds so many bit/s (REMB)."""
         self._send_rtcp([ReceiverReport(self._ssrc), Remb(self._ssrc, bitrate, tuple(self.streams))])
 
-    def ask_for_missing(self) -> None:
-        """Send a NACK for each stream with gaps."""
+    def ask_for_missing(self, now: float) -> None:
+        """Send a NACK for each stream with gaps; `now` in seconds, monotonic."""
         for stream in self.streams.values():
-            lost = stream.ask()
+            lost = stream.ask(now)
             if lost:
                 self._send_rtcp([ReceiverReport(self._ssrc), Nack(self._ssrc, stream.ssrc, tuple(lost))])
 

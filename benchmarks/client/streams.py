@@ -9,6 +9,8 @@ from zvonim_sfu.rtp.rtcp import ReportBlock
 # What libwebrtc asks for: a packet 10 times at most, and no more than 1000 before it wants a keyframe.
 MAX_ASKED: Final = 10
 MAX_MISSING: Final = 1000
+# And again after a round trip, which is this where it has not been measured.
+ASKED_AGAIN_S: Final = 0.1
 
 
 class Stream:
@@ -34,8 +36,8 @@ class Stream:
         self.repaired = 0
         """Those among them that came after others had shown that they were missing."""
         self._base = first
-        self._asked: dict[int, int] = {}
-        "Missing packets by extended number, and how often they were asked for."
+        self._asked: dict[int, tuple[int, float]] = {}
+        "Missing packets by extended number: how often they were asked for, and from when on they may be again."
         self._reported_expected = self._reported_received = 0
 
     @property
@@ -60,7 +62,7 @@ class Stream:
         distance = (number - self.highest + 0x8000 & 0xFFFF) - 0x8000
         if distance > 0:
             for missing in range(self.highest + 1, self.highest + distance):
-                self._asked[missing] = 0
+                self._asked[missing] = 0, 0.0
             if len(self._asked) > MAX_MISSING:
                 self._asked.clear()
             self.highest += distance
@@ -69,12 +71,15 @@ class Stream:
             self.received += 1
             self.repaired += 1
 
-    def ask(self) -> list[int]:
-        """Return the sequence numbers to ask for now (16 bits); each counts as asked for once more."""
-        if not self._asked:
-            return []
-        self._asked = {number: times + 1 for number, times in self._asked.items() if times < MAX_ASKED}
-        return [number & 0xFFFF for number in self._asked]
+    def ask(self, now: float) -> list[int]:
+        """Return the sequence numbers to ask for now (s, monotonic; 16 bits); each counts as asked for once more."""
+        due = [(number, times) for number, (times, at) in self._asked.items() if at <= now]
+        for number, times in due:
+            if times < MAX_ASKED:
+                self._asked[number] = times + 1, now + ASKED_AGAIN_S
+            else:
+                del self._asked[number]
+        return [number & 0xFFFF for number, times in due if times < MAX_ASKED]
 
     def report(self, lsr: int, dlsr: int) -> ReportBlock:
         """Return the block of the next receiver report; jitter is not measured and told as 0."""

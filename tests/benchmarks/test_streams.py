@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.client.streams import MAX_ASKED, MAX_MISSING, Stream
+from benchmarks.client.streams import ASKED_AGAIN_S, MAX_ASKED, MAX_MISSING, Stream
 
 
 @pytest.mark.parametrize(
@@ -27,19 +27,26 @@ def test_each_packet_counts_once_however_it_comes(
     stream = Stream(1, batches[0][0])
     for batch in batches:
         stream.take(batch)
-    assert (stream.received, stream.repaired, stream.ask()) == (received, repaired, missing)
+    assert (stream.received, stream.repaired, stream.ask(0.0)) == (received, repaired, missing)
 
 
 def test_a_packet_that_never_comes_is_asked_for_so_often_only() -> None:
     stream = Stream(1, 0)
     stream.take([0, 2])
-    assert [stream.ask() for _ in range(MAX_ASKED + 1)] == [[1]] * MAX_ASKED + [[]]
+    times = [index * ASKED_AGAIN_S for index in range(MAX_ASKED + 1)]
+    assert [stream.ask(now) for now in times] == [[1]] * MAX_ASKED + [[]]
+
+
+def test_a_packet_is_not_asked_for_again_before_it_can_have_come() -> None:
+    stream = Stream(1, 0)
+    stream.take([0, 2])
+    assert [stream.ask(now) for now in (0.0, ASKED_AGAIN_S / 2, ASKED_AGAIN_S)] == [[1], [], [1]]
 
 
 def test_a_long_gap_is_not_asked_for() -> None:
     stream = Stream(1, 0)
     stream.take([0, MAX_MISSING + 2])
-    assert stream.ask() == []
+    assert stream.ask(0.0) == []
 
 
 def test_reports_tell_what_was_lost_since_the_last_one() -> None:

@@ -174,6 +174,15 @@ def test_repairs_stay_within_the_budget() -> None:
     assert scene.down_track.statistics.nacked == 195
 
 
+def test_who_asks_for_what_is_not_there_uses_up_the_budget() -> None:
+    scene = Repairing()
+    first = scene.sent[0].sequence_number
+    scene.down_track.repair([first - 1 & 0xFFFF] * 1000, scene.budget, 1.1, 0.1)
+    assert scene.ask(scene.sent[1]) == []
+    assert scene.down_track.statistics.nacked == 1001
+    assert len(scene.ask(scene.sent[1], now=1.5)) == 1
+
+
 def test_what_was_never_sent_or_is_not_kept_is_not_sent_again() -> None:
     scene = Repairing()
     first = scene.sent[0].sequence_number

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from zvonim_sfu.rtp.budget import FLOOR_BYTES_PER_S, MEMORY_S, SHARE, RepairBudget
+from zvonim_sfu.rtp.budget import FLOOR_BYTES_PER_S, LOOK_BYTES, MEMORY_S, SHARE, RepairBudget
 
 FLOOR = int(FLOOR_BYTES_PER_S * MEMORY_S)
 
@@ -43,6 +43,25 @@ def test_who_asks_for_everything_gets_its_share(rate: int) -> None:
     granted(budget, sent=0, now=0.0)
     total = sum(granted(budget, sent=index * rate // 10, now=index / 10) for index in range(1, 101))
     assert total == pytest.approx(10 * (FLOOR_BYTES_PER_S + SHARE * rate), rel=0.1)
+
+
+def test_who_asks_over_and_over_is_looked_after_no_more() -> None:
+    budget = RepairBudget(sent=0, now=0.0)
+    assert budget.looks(10, sent=0, now=0.0) == 10
+    assert budget.looks(10**6, sent=0, now=0.0) == FLOOR // LOOK_BYTES - 10
+    assert budget.looks(1, sent=0, now=0.0) == 0
+    assert not budget.take(LOOK_BYTES, sent=0, now=0.0)
+    assert budget.looks(1, sent=0, now=1.0) == 1
+
+
+def test_who_loses_a_sixth_is_looked_after_in_full_though_it_asks_twice() -> None:
+    budget = RepairBudget(sent=0, now=0.0)
+    sent = 0
+    for index in range(2000):
+        sent += 1200
+        if index % 6 == 0:
+            assert budget.looks(2, sent=sent, now=index * 0.01) == 2
+            assert budget.take(1200, sent=sent, now=index * 0.01)
 
 
 @pytest.mark.parametrize("minutes", [1, 60])

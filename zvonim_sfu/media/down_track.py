@@ -26,7 +26,7 @@ from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.sequence import ts_delta
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from zvonim_sfu.media.codecs import CodecKey
     from zvonim_sfu.media.layer import Layer
@@ -373,11 +373,12 @@ class DownTrack:
         for sequence, packet in packets:
             self._resending.forward(packet, sequence, layer.description_of(packet, sequence), span)
 
-    def repair(self, lost: Iterable[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
+    def repair(self, lost: Sequence[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), if it is kept and the link allows it."""
-        for number in lost:
-            self.statistics.nacked += 1
-            if not self._is_cut:
+        self.statistics.nacked += len(lost)
+        if not self._is_cut:
+            looks = budget.looks(len(lost), sent=self._sender.egress.bytes_sent, now=now)
+            for number in lost[:looks]:
                 self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
 
     def pad(self, size: int) -> bool:

@@ -22,6 +22,9 @@ REMB: Final = b"REMB"
 _FEEDBACK: Final = Struct("!II")
 _FIR_ENTRY: Final = Struct("!IB3x")
 _NACK_ENTRY: Final = Struct("!HH")
+# How far behind the first number those are that the low byte of a NACK's bit mask names, by its value; the high byte.
+_BEHIND: Final = [tuple(bit + 1 for bit in range(8) if byte >> bit & 1) for byte in range(256)]
+_FURTHER_BEHIND: Final = [tuple(distance + 8 for distance in distances) for distances in _BEHIND]
 _REMB_FIXED: Final = Struct("!II4sI")
 
 
@@ -64,7 +67,9 @@ class Nack:
         lost = []
         for first, mask in _NACK_ENTRY.iter_unpack(body[_FEEDBACK.size :]):
             lost.append(first)
-            lost.extend(first + 1 + bit & 0xFFFF for bit in range(mask.bit_length()) if mask >> bit & 1)
+            if mask:
+                behind = _BEHIND[mask & 0xFF] + _FURTHER_BEHIND[mask >> 8]
+                lost.extend([first + distance & 0xFFFF for distance in behind])
             if len(lost) > MAX_LOST:
                 raise RtcpError("RTCP NACK asks for too many packets")
         return cls(sender_ssrc, media_ssrc, tuple(lost))
