@@ -92,9 +92,10 @@ class FreeLink(Pacer["Packet"]):
 
     is_flooded = False
 
-    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> set[int]:
-        """Nothing waits."""
+    def waiting(self, _ssrc: int) -> set[int]:
         return set()
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> None: ...
 
     def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
         raise AssertionError("a packet had to wait")

@@ -236,12 +236,17 @@ def test_pictures_that_wait_can_be_taken_back_and_have_not_left() -> None:
         scene.report()
         left = scene.flush(*[1000] * 60)
         sound = scene.flush(100, priority=Priority.AUDIO)
-        assert scene.link.take_back(0xBEEF, 0xF00D, 0) == set()
         waiting = set(range(2, 62)) - set(left)
         assert waiting
+        assert scene.link.waiting(0xBEEF) == set()
+        assert scene.link.waiting(0xABCD) == waiting
+        scene.link.take_back(0xBEEF, 0xF00D, 0)
+        assert scene.link.waiting(0xABCD) == waiting
         middle = sorted(waiting)[len(waiting) // 2]
-        assert scene.link.take_back(0xABCD, 0xF00D, middle) == {number for number in waiting if number >= middle}
-        assert scene.link.take_back(0xABCD, 0xF00D, 0) == {number for number in waiting if number < middle}
+        scene.link.take_back(0xABCD, 0xF00D, middle)
+        assert scene.link.waiting(0xABCD) == {number for number in waiting if number < middle}
+        scene.link.take_back(0xABCD, 0xF00D, 0)
+        assert scene.link.waiting(0xABCD) == set()
         assert scene.egress.drops == {DropReason.SUPERSEDED: len(waiting)}
         assert scene.link.on_timer(scene.now + 5) > scene.now + 5
         assert scene.arrive() == []

@@ -250,7 +250,7 @@ class Gate:
     def __init__(self, screen: Screen) -> None:
         self.bucket = array("d", bytes(48))
         self.is_flooded = True
-        self.waiting = 0
+        self.held = 0
         self._sent = screen.sent
 
     def admit(self, _size: int, _now: float, _priority: int) -> bool:
@@ -259,14 +259,14 @@ class Gate:
     def hold(self, _packet: object, _size: int, _priority: int) -> bool:
         return True
 
-    def take_back(self, _ssrc: int, _rtx_ssrc: int, first: int) -> set[int]:
-        taken = set()
-        for _ in range(self.waiting):
-            if seq_delta(self._sent[-1].sequence_number, first) < 0:
-                break  # it waits on
-            taken.add(self._sent.pop().sequence_number)
-        self.waiting = 0
-        return taken
+    def waiting(self, _ssrc: int) -> set[int]:
+        return {packet.sequence_number for packet in self._sent[len(self._sent) - self.held :]}
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int, first: int) -> None:
+        while self.held and seq_delta(self._sent[-1].sequence_number, first) >= 0:
+            self._sent.pop()
+            self.held -= 1
+        self.held = 0  # what waits on is on its way
 
 
 def behind_a_gate() -> tuple[Camera, Screen, Gate]:
@@ -281,7 +281,7 @@ def behind_a_gate() -> tuple[Camera, Screen, Gate]:
 def test_a_layer_that_the_link_holds_by_far_no_longer_ends_at_once_and_is_not_repaired() -> None:
     camera, screen, gate = behind_a_gate()
     camera.answers = False
-    gate.waiting = 5
+    gate.held = 5
     count = len(screen.sent) - 5
     screen.down_track.select(Q, camera.now)
     camera.run(0.3)
@@ -305,9 +305,9 @@ def test_what_waits_does_not_delay_the_keyframe_that_follows_it() -> None:
     gate.is_flooded = False
     screen.down_track.select(Q, camera.now)
     camera.frame()  # goes on meanwhile
-    gate.waiting = 3
+    gate.held = 3
     camera.run(0.5)
-    assert gate.waiting == 0
+    assert gate.held == 0
     packets = screen.in_order()
     steps = {(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in pairwise(packets)}
     pictures = [describe(packet.payload, None).fields.picture_id for packet in packets]
@@ -321,11 +321,26 @@ def test_a_number_that_has_left_is_not_given_again() -> None:
     # Of the last five, the one in the middle came early, and has left.
     early = screen.sent.pop(-3)
     screen.sent.insert(-4, early)
-    gate.waiting = 4
+    gate.held = 4
     screen.down_track.select(Q, camera.now)
-    assert screen.sent[-1] is early
+    # The two before it are still sent, for nobody could give their numbers to anything else.
+    assert screen.sent[-3] is early
     camera.run(0.5)
-    assert (screen.sent[screen.sent.index(early) + 1].sequence_number - early.sequence_number) & 0xFFFF == 1
+    assert (screen.sent[screen.sent.index(early) + 3].sequence_number - early.sequence_number) & 0xFFFF == 1
+
+
+def test_what_waits_behind_a_packet_that_is_kept_no_more_is_not_taken_back() -> None:
+    camera, screen, gate = behind_a_gate()
+    camera.run(0.5)
+    gate.held = count = 5
+    last = [packet.sequence_number for packet in screen.sent[-count:]]
+    # The link lets nothing through for longer than packets are kept.
+    camera.now += MAX_AGE_S
+    screen.down_track.select(Q, camera.now)
+    camera.run(0.5)
+    assert {*last} <= {packet.sequence_number for packet in screen.sent}
+    steps = {(b.sequence_number - a.sequence_number) & 0xFFFF for a, b in pairwise(screen.in_order())}
+    assert steps == {1}
 
 
 def test_what_waits_of_a_source_before_is_not_taken_back() -> None:
@@ -339,7 +354,7 @@ def test_what_waits_of_a_source_before_is_not_taken_back() -> None:
         n for n in range(len(screen.sent) - 1, count - 1, -1) if describe(screen.sent[n].payload, None).keyframe
     )
     # All of the one that is carried waits, and the end of the one before.
-    gate.waiting = len(screen.sent) - count + 5
+    gate.held = len(screen.sent) - count + 5
     screen.down_track.select(Q, camera.now)
     camera.run(0.5)
     before, after = screen.sent[began - 1 : began + 1]

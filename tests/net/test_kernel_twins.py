@@ -59,9 +59,11 @@ class FullBucket(Pacer[Packet]):
 
     is_flooded = False
 
-    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> set[int]:
+    def waiting(self, _ssrc: int) -> set[int]:
         """Nothing is ever taken back."""
         return set()
+
+    def take_back(self, _ssrc: int, _rtx_ssrc: int, _first: int) -> None: ...
 
     def hold(self, packet: Packet, size: int, priority: Priority) -> bool:
         """Take a few."""

@@ -161,6 +161,10 @@ class Pacer(Generic[Item]):
         self._set_rate()
         return Release(items, padding)
 
+    def pictures(self) -> list[Item]:
+        """Return what waits of pictures, in order."""
+        return [item for _, item in self._queues[Priority.VIDEO]]
+
     def discard(self, is_useless: Callable[[Item], bool]) -> list[Item]:
         """Let go of pictures and repairs that wait and are of no use any more; returns these pictures, in order."""
         found: list[Item] = []

@@ -226,20 +226,20 @@ class Link:
             return False
         return estimator.estimate_bps < FLOODED * self._sent.bitrate
 
-    def take_back(self, ssrc: int, rtx_ssrc: int, first: int) -> set[int]:
-        """Let go of what waits of a picture, from a number on, and of its repairs.
+    def waiting(self, ssrc: int) -> set[int]:
+        """Return the 16-bit numbers of what waits of a picture."""
+        picture = ssrc.to_bytes(4)
+        return {_number(packet) for packet in self._pacer.pictures() if packet.header[8:12] == picture}
 
-        Returns the numbers that have not left so; all have 16 bits.
-        """
+    def take_back(self, ssrc: int, rtx_ssrc: int, first: int) -> None:
+        """Let go of what waits of a picture, from a 16-bit number on, and of its repairs."""
         picture, repairs = ssrc.to_bytes(4), rtx_ssrc.to_bytes(4)
 
         def is_useless(packet: Packet) -> bool:
             source = packet.header[8:12]
             return source == repairs or (source == picture and seq_delta(_number(packet), first) >= 0)
 
-        packets = self._pacer.discard(is_useless)
-        self._egress.drops[DropReason.SUPERSEDED] += len(packets)
-        return {_number(packet) for packet in packets}
+        self._egress.drops[DropReason.SUPERSEDED] += len(self._pacer.discard(is_useless))
 
     def _wake_to_release(self) -> None:
         at = self._pacer.next_at()

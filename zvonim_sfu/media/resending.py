@@ -172,25 +172,26 @@ class Resending:
     def take_back(self, now: float) -> PayloadNumbers | None:
         """Let go of what waits to be sent of the same source, for a keyframe is to come; its numbers are given again.
 
-        That is, since the latest keyframe: of what waits before it nothing is known any more. So the receiver misses
-        nothing, and the keyframe does not wait for pictures that nobody needs any more. A number that has left stays
-        the highest: SRTP allows none twice (RFC 3711 section 9.1). Returns what the packet with that number has in its
-        payload; None if nothing was let go.
+        That is, since the latest keyframe, and behind a packet that is still kept: of what waits before it nothing is
+        known any more, and it is sent. So the receiver misses nothing, and the keyframe does not wait for pictures that
+        nobody needs any more. A number that has left stays the highest: SRTP allows none twice (RFC 3711 section 9.1).
+        Returns what the packet with that number has in its payload; None if nothing was let go.
         """
         sender = self._sender
         gate = sender.egress.gate
-        if not self._former or not self._former[-1].layer.history.size:
+        if gate is None or not self._former or not self._former[-1].layer.history.size:
             return None  # of another source, or of one that has ended: what was in its packets is not known any more
-        first, before = self._begun
-        waiting = gate.take_back(sender.ssrc, self._rtx_ssrc, first & 0xFFFF) if gate is not None else ()
-        number = sender.last_sequence
-        while number & 0xFFFF in waiting:
-            number -= 1
-        if number == sender.last_sequence:
-            return None
-        numbers = before if number < first else self._numbers_of(number, now)
-        if numbers is not None:  # else what was let go counts as lost
-            sender.last_sequence = number
+        waiting = gate.waiting(sender.ssrc)
+        begun, before = self._begun
+        first = end = sender.last_sequence + 1
+        while first > begun and (first - 1) & 0xFFFF in waiting:
+            first -= 1
+        numbers = None
+        while first < end and numbers is None:
+            numbers = before if first == begun else self._numbers_of(first - 1, now)
+            first += numbers is None
+        gate.take_back(sender.ssrc, self._rtx_ssrc, first & 0xFFFF)
+        sender.last_sequence = first - 1
         return numbers
 
     def _numbers_of(self, number: int, now: float) -> PayloadNumbers | None:

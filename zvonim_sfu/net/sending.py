@@ -68,8 +68,11 @@ class Gate(Protocol):
     def hold(self, packet: Packet, size: int, priority: Priority, /) -> bool:
         """Take a packet; False if too much waits, and it is dropped."""
 
-    def take_back(self, ssrc: int, rtx_ssrc: int, first: int, /) -> set[int]:
-        """Let go of what waits of a picture, from a 16-bit number on, and of its repairs; returns what has not left."""
+    def waiting(self, ssrc: int, /) -> set[int]:
+        """Return the 16-bit numbers of what waits of a picture."""
+
+    def take_back(self, ssrc: int, rtx_ssrc: int, first: int, /) -> None:
+        """Let go of what waits of a picture, from a 16-bit number on, and of its repairs."""
 
 
 class Egress:
