@@ -73,6 +73,8 @@ class Stream:
 
     def ask(self, now: float) -> list[int]:
         """Return the sequence numbers to ask for now (s, monotonic; 16 bits); each counts as asked for once more."""
+        if not self._asked:
+            return []
         due = [(number, times) for number, (times, at) in self._asked.items() if at <= now]
         for number, times in due:
             if times < MAX_ASKED:

@@ -28,12 +28,15 @@ def test_what_was_refused_costs_nothing() -> None:
     assert budget.take(FLOOR, sent=0, now=0.0)
 
 
-def test_repairs_of_a_fifth_of_a_constant_stream_are_all_granted() -> None:
+@pytest.mark.parametrize(("each", "asked"), [(5, 1), (6, 2)])
+def test_repairs_of_a_fifth_of_a_constant_stream_are_all_granted(each: int, asked: int) -> None:
+    """And of a sixth if the receiver asks for everything twice."""
     budget = RepairBudget(sent=0, now=0.0)
     sent = 0
     for index in range(2000):
         sent += 1200
-        if index % 5 == 0:
+        if index % each == 0:
+            assert all(budget.take(LOOK_BYTES, sent=sent, now=index * 0.01) for _ in range(asked))
             assert budget.take(1200, sent=sent, now=index * 0.01)
 
 
@@ -43,25 +46,6 @@ def test_who_asks_for_everything_gets_its_share(rate: int) -> None:
     granted(budget, sent=0, now=0.0)
     total = sum(granted(budget, sent=index * rate // 10, now=index / 10) for index in range(1, 101))
     assert total == pytest.approx(10 * (FLOOR_BYTES_PER_S + SHARE * rate), rel=0.1)
-
-
-def test_who_asks_over_and_over_is_looked_after_no_more() -> None:
-    budget = RepairBudget(sent=0, now=0.0)
-    assert budget.looks(10, sent=0, now=0.0) == 10
-    assert budget.looks(10**6, sent=0, now=0.0) == FLOOR // LOOK_BYTES - 10
-    assert budget.looks(1, sent=0, now=0.0) == 0
-    assert not budget.take(LOOK_BYTES, sent=0, now=0.0)
-    assert budget.looks(1, sent=0, now=1.0) == 1
-
-
-def test_who_loses_a_sixth_is_looked_after_in_full_though_it_asks_twice() -> None:
-    budget = RepairBudget(sent=0, now=0.0)
-    sent = 0
-    for index in range(2000):
-        sent += 1200
-        if index % 6 == 0:
-            assert budget.looks(2, sent=sent, now=index * 0.01) == 2
-            assert budget.take(1200, sent=sent, now=index * 0.01)
 
 
 @pytest.mark.parametrize("minutes", [1, 60])

@@ -331,10 +331,12 @@ class Estimator:
 
         It is gone in a moment, was too short for a run of packets to fill the link, and little is sent beside it.
         """
-        if self._queueing.wait_s >= MIN_WAIT_S or self._queueing.link_bps() is not None:
-            return False
         through = self._throughput
-        return min(through.usual_bps, through.latest_bps or 0.0) < UNFILLED * self._rate.bps
+        return (
+            self._queueing.wait_s < MIN_WAIT_S
+            and min(through.usual_bps, through.latest_bps or 0.0) < UNFILLED * self._rate.bps
+            and self._queueing.link_bps() is None
+        )
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -21,6 +21,7 @@ from zvonim_sfu.media.resending import Resending
 from zvonim_sfu.media.span import NO_PAYLOAD_NUMBERS, Numbering, Span, begin
 from zvonim_sfu.media.terms import Terms
 from zvonim_sfu.media.totals import DownTrackCounters
+from zvonim_sfu.rtp.budget import LOOK_BYTES, RepairBudget
 from zvonim_sfu.rtp.description import EVERYTHING
 from zvonim_sfu.rtp.rtcp import SenderReport
 from zvonim_sfu.rtp.sequence import ts_delta
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from zvonim_sfu.media.sdp import Codec
     from zvonim_sfu.media.up_track import UpTrack
     from zvonim_sfu.net.sending import Batch, Sender
-    from zvonim_sfu.rtp.budget import RepairBudget
     from zvonim_sfu.rtp.description import Description, Restriction
     from zvonim_sfu.rtp.packet import RtpPacket
 
@@ -376,10 +376,10 @@ class DownTrack:
     def repair(self, lost: Sequence[int], budget: RepairBudget, now: float, round_trip_s: float) -> None:
         """Send again what the subscriber misses (16-bit numbers of a NACK), if it is kept and the link allows it."""
         self.statistics.nacked += len(lost)
-        if not self._is_cut:
-            looks = budget.looks(len(lost), sent=self._sender.egress.bytes_sent, now=now)
-            for number in lost[:looks]:
-                self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
+        for number in () if self._is_cut else lost:
+            if not budget.take(LOOK_BYTES, sent=self._sender.egress.bytes_sent, now=now):
+                break
+            self.statistics.repaired += self._resending.send(number, self._span, budget, now, round_trip_s)
 
     def pad(self, size: int) -> bool:
         """Send about `size` bytes of padding, for who flushes then; False if the subscriber takes none, or not yet."""

@@ -12,7 +12,8 @@ SHARE: Final = 0.25
 FLOOR_BYTES_PER_S: Final = 8_000
 # What "lately" means: a burst of losses may use up what two seconds have earned.
 MEMORY_S: Final = 2.0
-# What it costs to look for a packet that is asked for, be it kept or not: a few us, as sending so many bytes does.
+# What is taken for looking for a packet that is asked for, be it kept or not: a few us, as sending so many bytes does.
+# Who asks for the same packets over and over, as clients of a server do that is late, would keep it late.
 LOOK_BYTES: Final = 50
 # The packets of one NACK are of one moment; a rate over less time would be a rate of nothing.
 STEP_S: Final = 0.001
@@ -33,10 +34,10 @@ class RepairBudget:
         self._at = now
 
     def take(self, size: int, *, sent: int, now: float) -> bool:
-        """Ask for a repair of `size` bytes.
+        """Ask for a repair of `size` bytes, or for looking for one.
 
         Args:
-            size: of the packet.
+            size: of the packet, or `LOOK_BYTES`.
             sent: all bytes that this receiver was sent so far, by a counter that is kept anyway: nothing is to be told
                 for each packet.
             now: seconds, monotonic.
@@ -44,24 +45,6 @@ class RepairBudget:
         Returns:
             False if it is not to be sent; nothing was taken then.
         """
-        self._earn(sent, now)
-        if size > self._bytes:
-            return False
-        self._bytes -= size
-        return True
-
-    def looks(self, count: int, *, sent: int, now: float) -> int:
-        """Ask for as many look-ups, whether anything comes of them or not; returns how many may be made.
-
-        Who asks for the same packets over and over, as clients of a server do that is late with everything, would keep
-        it from becoming less late.
-        """
-        self._earn(sent, now)
-        granted = min(count, int(self._bytes / LOOK_BYTES))
-        self._bytes -= granted * LOOK_BYTES
-        return granted
-
-    def _earn(self, sent: int, now: float) -> None:
         elapsed_s = now - self._at
         if elapsed_s >= STEP_S:
             # Earned evenly since the last time, and forgotten meanwhile: tends to what `MEMORY_S` at this rate makes.
@@ -70,3 +53,7 @@ class RepairBudget:
             self._bytes = settled + (self._bytes - settled) * math.exp(-elapsed_s / MEMORY_S)
             self._sent = sent
             self._at = now
+        if size > self._bytes:
+            return False
+        self._bytes -= size
+        return True
