@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from array import array
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
@@ -50,11 +50,17 @@ class Encoder:
     tl0: int
     keyframe_wanted: bool = True
     is_on: bool = True
-    payloads: dict[bytes, tuple[str, int]] = field(default_factory=dict)
+    has_temporal_layers: bool = False
+    """Three of them, each of which doubles the frame rate."""
+    count: int = 0
 
     def frame(self, now: float) -> list[bytes]:
         """The packets of the next frame."""
-        descriptor = bytes((0x80, 0xC0)) + (0x8000 | self.picture_id & 0x7FFF).to_bytes(2) + bytes((self.tl0 & 0xFF,))
+        temporal = (0, 2, 1, 2)[self.count % 4] if self.has_temporal_layers and not self.keyframe_wanted else 0
+        self.count = 1 if self.keyframe_wanted else self.count + 1
+        self.tl0 += temporal == 0
+        descriptor = bytes((0x80, 0xE0)) + (0x8000 | self.picture_id & 0x7FFF).to_bytes(2)
+        descriptor += bytes((self.tl0 & 0xFF, temporal << 6 | (temporal > 0) << 5))
         size = self.width.to_bytes(2, "little") + self.height.to_bytes(2, "little")
         begin = b"\x50\x01\x00\x9d\x01\x2a" + size if self.keyframe_wanted else b"\x51\x01\x00"
         begin += f"{self.rid} {self.number}".encode()
@@ -67,14 +73,13 @@ class Encoder:
             packets.append(rtp(self.number, timestamp, payload=payload, ssrc=self.ssrc, marker=n == 1, extensions=rid))
             self.number += 1
         self.picture_id += 1
-        self.tl0 += 1
         return packets
 
 
 class Camera:
     """A publisher with encodings, who answers requests for keyframes with the next frame."""
 
-    def __init__(self, rids: str = "qhf") -> None:
+    def __init__(self, rids: str = "qhf", *, has_temporal_layers: bool = False) -> None:
         self.publisher = Publisher(codecs=[NACKED, RTX])
         self.track = self.publisher.up_track
         self.track.configure([NACKED, RTX], {}, list(rids))
@@ -86,6 +91,8 @@ class Camera:
             rid: Encoder(rid, 10 + n, *sizes[rid], 65_000 + 300 * n, 2**32 - 90_000 * n, 32_700 + 40 * n, 250 + n)
             for n, rid in enumerate(rids)
         }
+        for encoder in self.encoders.values():
+            encoder.has_temporal_layers = has_temporal_layers
         self.now = self.measure_at = 100.0
         self.answers = True
 
@@ -150,7 +157,7 @@ class Screen(Subscriber):
             assert (packet.sequence_number - before.sequence_number) & 0xFFFF == 1
             step = (told.fields.picture_id - told_before.fields.picture_id) & 0x7FFF
             assert step == (1 if told.begins_frame else 0)
-            assert (told.fields.tl0 - told_before.fields.tl0) & 0xFF == step
+            assert (told.fields.tl0 - told_before.fields.tl0) & 0xFF == (step if told.temporal == 0 else 0)
             assert told.fields.picture_id_bits == 15
             elapsed = ts_delta(packet.timestamp, before.timestamp)
             assert elapsed > 0 if told.begins_frame else elapsed == 0
@@ -193,6 +200,39 @@ def test_a_selection_is_sent_from_the_next_keyframe_on() -> None:
     camera.run(0.1)
     screen.check()
     assert screen.sources == "qfhq"
+
+
+def test_until_another_picture_comes_as_much_of_the_former_one_is_sent_as_is_wanted_of_it() -> None:
+    """All of a smaller one, of which a thin link had left less; of a larger one no more temporal layers than of it."""
+    camera, screen = Camera(has_temporal_layers=True), Screen()
+    screen.down_track.select(Q, camera.now)
+    screen.watch(camera)
+    camera.run(STALE_S)
+
+    def frames_in_a_second() -> int:
+        """Of those that come after the change has been made, at the next frame that allows it."""
+        camera.run(0.2)
+        before = len(screen.sent)
+        camera.run(1.0)
+        return (len(screen.sent) - before) // 2
+
+    assert frames_in_a_second() in {7, 8}
+    camera.answers = False
+    screen.down_track.select(F, camera.now)
+    assert frames_in_a_second() == 30
+    assert screen.down_track.waiting_since is not None
+    camera.answers = True
+    camera.run(STALE_S)
+    assert screen.down_track.current == (2, 0)
+    screen.down_track.select(HIGHEST, camera.now)
+    camera.run(STALE_S)
+    assert screen.down_track.current == (2, 2)
+    camera.answers = False
+    screen.down_track.select(Selection(1, 1), camera.now)
+    assert frames_in_a_second() == 15
+    assert screen.down_track.waiting_since is not None
+    screen.check()
+    assert screen.sources == "qf"
 
 
 def test_only_the_layer_that_is_wanted_is_asked_for_a_keyframe() -> None:

@@ -210,8 +210,8 @@ class DownTrack:
         return self._span.outlet if self._span is not None and self._span.layer is layer else None
 
     def wanted_of(self, layer: Layer) -> Restriction | None:
-        """Return what is to go out of a layer; None if it is not the one that is to be sent."""
-        if layer is not self._target or self.up_track is None or self.selection is None:
+        """Return how much is to go out of a layer, be it only until another one comes; None for nothing."""
+        if self.up_track is None or self.selection is None:
             return None
         return self._terms.within(layer, self.up_track.restriction(layer, self.selection))
 
@@ -221,7 +221,7 @@ class DownTrack:
             former, self._span = self._span, self._span.moved(outlet, sequence)
             self._resending.keep(former, sequence - 1)
             self._span.apply(self._sender)
-            if outlet.restriction == self.wanted_of(layer):
+            if layer is self._target and outlet.restriction == self.wanted_of(layer):
                 self.waiting_since = None
 
     def forward(self, packet: RtpPacket, layer: Layer, sequence: int, description: Description, now: float) -> None:
@@ -248,27 +248,26 @@ class DownTrack:
         up_track, target = self.up_track, None
         if up_track is not None and self.selection is not None:
             target = up_track.choose(self.selection, self._avoided) or self._target
-        if target is self._target:
-            if target is not None and target is self.layer:
-                self._aim_within(target, now)
-            return
-        self._set_target(target)
-        self.waiting_since = None
-        if target is None:
-            self._end_span()
-        elif up_track is not None and target is not self.layer:
-            self._tell_unsupported(up_track, target)
-            if not self._replay(target, now):
-                if at_once:
-                    target.request_keyframe(now)
-                else:
-                    target.need_keyframe()
-                if self.kind == "video":
-                    self.waiting_since = now
-                    up_track.watch(now)
-                    self._cut(target, now)
-            self._batch.flush()
-        elif target is not None:
+        if self._span is not None:
+            self._span.layer.outlets.sort()  # until another one comes, as much of it goes on as is wanted now
+        if target is not self._target:
+            self._set_target(target)
+            self.waiting_since = None
+            if target is None:
+                self._end_span()
+            elif up_track is not None and target is not self.layer:
+                self._tell_unsupported(up_track, target)
+                if not self._replay(target, now):
+                    if at_once:
+                        target.request_keyframe(now)
+                    else:
+                        target.need_keyframe()
+                    if self.kind == "video":
+                        self.waiting_since = now
+                        up_track.watch(now)
+                        self._cut(target, now)
+                self._batch.flush()
+        if target is not None and target is self.layer:
             self._aim_within(target, now)
 
     def _cut(self, target: Layer, now: float) -> None:
@@ -289,7 +288,6 @@ class DownTrack:
     def _aim_within(self, layer: Layer, now: float) -> None:
         """Have as much go out of the layer that is sent as is to: less from its next picture on, more when it can."""
         wanted, outlet = self.wanted_of(layer), self.outlet_in(layer)
-        layer.outlets.sort()
         if wanted is None or outlet is None:
             return
         had, top = outlet.restriction, layer.top

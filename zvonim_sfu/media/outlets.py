@@ -68,7 +68,7 @@ class LayerReceiver(Protocol):
         """Return what it gets of this layer; None for nothing, or not yet."""
 
     def wanted_of(self, layer: Layer) -> Restriction | None:
-        """Return what it is to get of this layer; None for no matter what: it is about to leave, or waits elsewhere."""
+        """Return how much it is to get of this layer, be it only until another one comes; None for nothing."""
 
     def move(self, layer: Layer, outlet: Outlet, sequence: int, now: float) -> None:
         """Get this from now on, with the layer's newest packet as the first one."""
