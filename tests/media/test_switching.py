@@ -235,6 +235,22 @@ def test_until_another_picture_comes_as_much_of_the_former_one_is_sent_as_is_wan
     assert screen.sources == "qf"
 
 
+def test_an_encoding_that_has_stopped_is_asked_for_no_keyframes_whatever_was_lost_of_it() -> None:
+    camera, screen = Camera(), Screen()
+    screen.watch(camera)
+    camera.run(1)
+    camera.frame(lose=True)
+    camera.encoders["q"].is_on = False
+    layer = camera.layer("q")
+    before = layer.keyframe_requests
+    camera.run(4)
+    assert layer.intake.needs_keyframe
+    assert layer.keyframe_requests == before
+    camera.encoders["q"].is_on = True
+    camera.run(1)
+    assert layer.keyframe_requests == before + 1
+
+
 def test_only_the_layer_that_is_wanted_is_asked_for_a_keyframe() -> None:
     camera, screen = Camera(), Screen()
     screen.down_track.select(Q, camera.now)

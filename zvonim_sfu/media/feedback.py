@@ -27,6 +27,7 @@ import math
 from typing import TYPE_CHECKING, Final
 
 from zvonim_sfu.media.link import EARLY_S
+from zvonim_sfu.media.up_track import CHECK_SLACK_S
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.rtp.budget import RepairBudget
 from zvonim_sfu.rtp.remb import RembEstimator
@@ -196,7 +197,7 @@ class Feedback:
                 if not self._arrivals_waited:
                     self._send_arrivals(now)
             next_at = self._arrivals_at
-        if now >= self._tracks_at - EARLY_S:
+        if now >= self._tracks_at - CHECK_SLACK_S:
             round_trip_s = self.round_trip.smoothed_s
             wanted = [track.on_timer(now, round_trip_s) for track in self._tracks.up.values()]
             self._tracks_at = min(wanted, default=math.inf)

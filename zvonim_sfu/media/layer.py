@@ -326,7 +326,7 @@ class Layer(Counted):
         if lost:
             self.requested += len(lost)
             self.publisher.request_packets(self.ssrc, [self.statistics.wire_number(number) for number in lost])
-        if register.needs_keyframe:
+        if register.needs_keyframe and self.is_up:
             self.request_keyframe(now)
         if register.next_at is not None:
             self._wake_at = register.next_at

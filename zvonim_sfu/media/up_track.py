@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 MAX_LAYERS: Final = 8
 # How soon it is noticed that one of several encodings has stopped.
 CHECK_INTERVAL_S: Final = 0.2
-# Earlier than that by so much is good enough, if there is a wake-up for something else.
-CHECK_SLACK_S: Final = 0.02
+# Earlier than that by so much is good enough, if there is a wake-up for something else: publishers have one each 0.1 s,
+# for their arrivals, and each other one of those is to be it.
+CHECK_SLACK_S: Final = 0.08
 # How loud a packet is, as its publisher says (RFC 6464): the only thing about sounds that the server knows.
 LEVEL_EXTENSION: Final = "urn:ietf:params:rtp-hdrext:ssrc-audio-level"
 # Levels that wait to be taken: 0.6 s of the shortest packets that browsers send.
