@@ -231,6 +231,20 @@ def test_frames_that_take_long_to_get_through_are_no_reason_for_less(seed: int) 
     assert min(bps for at, bps in run.flows[0].estimates if at > scenarios.START_S + 15) > 0.9 * 1.5 * MBPS
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_a_moment_without_packets_does_not_cost_a_small_picture(seed: int) -> None:
+    run = scenarios.stalling(seed)
+    lowest_bps = min((bps for at, bps in run.flows[0].estimates if at > START_S + 1), default=math.inf)
+    assert lowest_bps > 1.2 * run.rates(10, 60)[0]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_link_that_holds_half_of_a_small_picture_is_known_soon(seed: int) -> None:
+    run, fall_s = scenarios.fall_below_a_small_picture(seed)
+    known_at = (at for at, bps in run.flows[0].estimates if at > START_S + fall_s and bps <= 55 * KBPS)
+    assert next(known_at, math.inf) < START_S + fall_s + 0.6
+
+
 def test_the_same_seed_gives_the_same_run() -> None:
     first, second = (scenarios.competing(2, 2 * MBPS, seconds=30) for _ in range(2))
     assert [flow.estimates for flow in first.flows] == [flow.estimates for flow in second.flows]

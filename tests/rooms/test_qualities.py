@@ -125,7 +125,7 @@ async def test_pictures_share_what_the_link_holds_and_the_client_is_told_why() -
     assert 500_000 < detail.available_bps < 1_000_000
     # What would be sent if the link held it, sounds included.
     assert bob.peer.wanted_bps == 2 * int(1_500_000 * 1.06) + 2 * (32_000 + 16_000)
-    bob.peer.find_estimate(230_000)
+    bob.peer.find_estimate(200_000)
     await asyncio.sleep(1)
     assert bob.peer.selected == {"v0": None, "v1": None}
     await asyncio.sleep(1)

@@ -172,6 +172,14 @@ def test_down_at_once_and_up_when_it_has_held() -> None:
     assert link.go(2_000_000)["v"] == (2, 2)
 
 
+def test_who_is_seen_is_paused_when_it_is_clear_that_the_link_holds_too_little() -> None:
+    link = Link([picture()])
+    assert link.go(104_000, 20)["v"] == (0, 0)
+    assert link.go(90_000, 20)["v"] == (0, 0)
+    assert link.go(65_000)["v"] == (-1, -1)
+    assert link.go(90_000, 100)["v"] == (-1, -1)
+
+
 def test_a_short_peak_is_not_taken_for_a_better_link() -> None:
     link = Link([picture()])
     link.go(600_000, 50)

@@ -28,7 +28,7 @@ from zvonim_sfu.bandwidth.groups import ArrivalGroups
 from zvonim_sfu.bandwidth.history import SendHistory
 from zvonim_sfu.bandwidth.loss import LossBound
 from zvonim_sfu.bandwidth.probing import MIN_GAIN, Probe, ProbeControl
-from zvonim_sfu.bandwidth.queueing import MIN_WAIT_S, Queueing
+from zvonim_sfu.bandwidth.queueing import LASTING_QUEUE_S, MIN_WAIT_S, Queueing
 from zvonim_sfu.bandwidth.reports import ReportReader
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Trendline, Usage
@@ -52,8 +52,6 @@ QUEUEING_S: Final = 0.1
 REMB_VALID_S: Final = 10.0
 # Below this share of the estimate, the application does not fill what it may: the estimate is not tested by it.
 APPLICATION_LIMITED: Final = 0.65
-# A queue in which everything waits for so long is no matter of a keyframe, nor of a probe.
-LASTING_QUEUE_S: Final = 0.05
 # A link that carries less than this share of the estimate has become another one: its queue is full before the slope
 # of delays, smoothed as it is, tells of it.
 COLLAPSED: Final = 0.35
@@ -63,6 +61,10 @@ COLLAPSED_SENT: Final = 0.75
 COLLAPSED_PROBED: Final = 0.5
 # Less than this share of the estimate does not fill a link, though each frame has to get through.
 UNFILLED: Final = 0.7
+# A voice and the smallest picture are less: what comes of so little in a tenth of a second is a matter of chance, and a
+# queue of it grows slowly. It is one when it has lasted for so long.
+THIN_BPS: Final = 120_000
+THIN_LASTING_S: Final = 0.3
 # Above this share of what is wanted, it is what is sent: nothing is left to be found out.
 SERVED: Final = 0.95
 
@@ -269,7 +271,7 @@ class Estimator:
     def _control(self, report: Report, now: float, *, is_disturbed: bool) -> None:
         collapsed_to = self._collapsed_to(COLLAPSED_PROBED if is_disturbed else COLLAPSED)
         usage = self._trendline.usage if collapsed_to is None else Usage.OVERUSE
-        if usage is Usage.OVERUSE and self._is_of_one_frame():
+        if usage is Usage.OVERUSE and (self._is_of_one_frame() or self._is_of_a_thin_stream()):
             return
         # While a queue grows the link is full, and what it carries then is what it holds.
         through = self._throughput
@@ -337,6 +339,13 @@ class Estimator:
             and min(through.usual_bps, through.latest_bps or 0.0) < UNFILLED * self._rate.bps
             and self._queueing.link_bps() is None
         )
+
+    def _is_of_a_thin_stream(self) -> bool:
+        """Whether so few packets are sent that some late ones look like a full link, and none has waited for long yet.
+
+        A network or a processor that pauses for a tenth of a second would cost the only picture otherwise.
+        """
+        return self._throughput.usual_bps < THIN_BPS and self._queueing.lasted_s < THIN_LASTING_S
 
     def _count_loss(self, report: Report, now: float) -> None:
         before_bps = self.estimate_bps

@@ -17,6 +17,8 @@ WINDOW_S: Final = 15.0
 CLOCK_JUMP_S: Final = 3.0
 # Of packets that waited less, jitter may be the reason.
 MIN_WAIT_S: Final = 0.005
+# A queue in which everything waits for so long is no matter of a keyframe, nor of a probe.
+LASTING_QUEUE_S: Final = 0.05
 # While packets came one behind the other for so long, the link was full; what it carried lately is asked for.
 MIN_RUN_S: Final = 0.08
 MAX_RUN_S: Final = 0.2
@@ -33,7 +35,17 @@ class Queueing:
     however little was sent.
     """
 
-    __slots__ = ("_before", "_highest", "_latest", "_latest_since", "_recent", "is_growing", "wait_s")
+    __slots__ = (
+        "_before",
+        "_highest",
+        "_latest",
+        "_latest_since",
+        "_recent",
+        "_short_at",
+        "is_growing",
+        "lasted_s",
+        "wait_s",
+    )
 
     wait_s: float
     """How long the packet of the last report waited that waited least, in seconds."""
@@ -41,9 +53,14 @@ class Queueing:
     is_growing: bool
     """Whether that is longer than in the report before."""
 
+    lasted_s: float
+    """For how long everything has waited for `LASTING_QUEUE_S`, in seconds."""
+
     def __init__(self) -> None:
-        self.wait_s = 0.0
+        self.wait_s = self.lasted_s = 0.0
         self.is_growing = False
+        # When a packet came last, by the receiver's clock, that did not wait for long.
+        self._short_at = -math.inf
         self._recent: deque[Report] = deque()
         # The highest number that came.
         self._highest = -1
@@ -95,6 +112,9 @@ class Queueing:
         wait_s = shortest - self._shortest_s
         self.is_growing = wait_s > self.wait_s
         self.wait_s = wait_s
+        if wait_s < LASTING_QUEUE_S:
+            self._short_at = at
+        self.lasted_s = at - self._short_at
         recent = self._recent
         recent.append(report)
         while at - recent[0].arrived_at[-1] > MEMORY_S:

@@ -4,7 +4,7 @@ A pure function, for one subscriber. Its rules, the stronger first:
 
 1. No picture is larger than its tile needs; a hidden one is not sent at all.
 2. Everybody is seen before anybody is seen better: in the order of importance each picture gets its lowest rung. Who
-   does not fit even so is paused.
+   does not fit even so is paused; who is seen, not before it is clear that the link holds too little.
 3. What the link holds beyond that goes where a bit is worth most. Worth grows with the logarithm of the resolution and
    of the frame rate, so the first step up is worth more than the second, and a camera that moves in jerks is not made
    larger (rooms.filling); important pictures count several times.
@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 FOCUS_WEIGHT: Final = 4.0
 # Part of the link that rises leave free.
 MARGIN: Final = 1.15
+# Lowest rungs of those who are seen may take so much of what the link is believed to hold: an estimate of little is
+# uncertain, and if it was right it goes on to fall.
+TOLERANCE: Final = 1.25
 # The least that a link held is looked for in this time, and the same before it.
 STEADY_S: Final = 1.0
 # After the link has lowered a picture: until it may rise.
@@ -148,6 +151,17 @@ class _Standing(NamedTuple):
     is_new: bool = False
 
 
+class _Budgets(NamedTuple):
+    """What all pictures together may take, bit/s."""
+
+    seen: float
+    """In the lowest option each, so that none is paused."""
+    present: float
+    """In what they have."""
+    rises: float
+    """In more than that."""
+
+
 def distribute(
     pictures: Sequence[Picture],
     estimate_bps: float | None,
@@ -180,7 +194,8 @@ def distribute(
         levels = [len(menu.options) - 1 for menu in menus]
     else:
         budget = estimate_bps - reserved_bps
-        levels = _settle(menus, stood, budget, min(lows[1:]) / MARGIN - reserved_bps, now)
+        seen = budget if any(past.is_new for past in stood) else TOLERANCE * estimate_bps - reserved_bps
+        levels = _settle(menus, stood, _Budgets(seen, budget, min(lows[1:]) / MARGIN - reserved_bps), now)
         left = max(0.0, budget - cost_of(menus, levels))
     choices = {
         picture.mid: _choice(picture, menu.options, level, left, _remember(former, level, budget, now))
@@ -242,11 +257,14 @@ def _standing(picture: Picture, options: Sequence[Option], before: Allotment) ->
     return _Standing(level, past.memory)
 
 
-def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budget: float, steady: float, now: float) -> list[int]:
-    """Return which option each picture gets, -1 for none; `steady` is the budget for rises."""
-    had = [standing.level for standing in stood]
-    # What came anew is to be seen at once, which may cost others theirs.
-    kept = had if cost_of(menus, had) <= budget else fill(menus, [-1] * len(had), had, budget)
+def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budgets: _Budgets, now: float) -> list[int]:
+    """Return which option each picture gets, -1 for none."""
+    had = kept = [standing.level for standing in stood]
+    steady = budgets.rises
+    if cost_of(menus, had) > budgets.present:
+        # What came anew is to be seen at once, which may cost others theirs.
+        seen = fill(menus, [-1] * len(had), [min(0, level) for level in had], budgets.seen)
+        kept = fill(menus, seen, had, budgets.present)
     most = [
         _most(level, len(menu.options) - 1, memory, steady, now)
         for menu, (_, memory, _), level in zip(menus, stood, kept, strict=True)

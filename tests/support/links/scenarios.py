@@ -170,6 +170,25 @@ def slow_camera(seed: int) -> Run:
     return _run(clock, Run(link, [flow]), 60)
 
 
+def stalling(seed: int) -> Run:
+    """A small picture and a voice on a link that holds far more, but carries nothing for 0.2 s now and then."""
+    clock = Clock(START_S)
+    starts = [at + 0.071 * seed for at in range(5, 60, 3)]
+    stalls = [pair for at in starts for pair in ((at, 1 * KBPS), (at + 0.2, 3 * MBPS))]
+    link = Link(steps((0, 3 * MBPS), *stalls), delay_s=0.02, jitter_s=0.05, queue_s=2, seed=seed)
+    flow = MediaFlow(clock, link, Adaptive(45 * KBPS), start_s=START_S, audio=True, feedback_s=0.0625, seed=seed)
+    return _run(clock, Run(link, [flow]), 60)
+
+
+def fall_below_a_small_picture(seed: int) -> tuple[Run, float]:
+    """A small picture and a voice on a link that comes to hold half of them; with when it does (s)."""
+    clock = Clock(START_S)
+    fall_s = 30 + 0.037 * seed
+    link = Link(steps((0, 3 * MBPS), (fall_s, 50 * KBPS)), queue_s=2, delay_s=0.02)
+    flow = MediaFlow(clock, link, Adaptive(60 * KBPS), start_s=START_S, audio=True, feedback_s=0.0625, seed=seed)
+    return _run(clock, Run(link, [flow]), fall_s + 3), fall_s
+
+
 def competing(count: int, bps: float, *, apart_s: float = 20, seed: int = 1, seconds: float = 120) -> Run:
     """Flows of one kind that come one after the other (RFC 8867, section 5.4)."""
     clock = Clock(START_S)
