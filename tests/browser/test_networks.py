@@ -116,7 +116,8 @@ async def survive(call: Call, *, steady_s: float, bursts_s: float, frozen: float
     check(await call.figures(steady_s), frozen=frozen)
     call.relay.change(up=BURSTS, down=BURSTS)
     for seen in await call.figures(bursts_s):
-        assert seen.decoded > 0.5, f"the call stood still: {seen}"
+        # A burst takes a repair with what it repairs: then pictures wait for the one after it.
+        assert seen.decoded > 0.4, f"the call stood still: {seen}"
     call.relay.change(up=LOSSY, down=LOSSY)
     await asyncio.sleep(5)
     check(await call.figures(steady_s), frozen=frozen)
@@ -126,7 +127,7 @@ async def survive(call: Call, *, steady_s: float, bursts_s: float, frozen: float
 async def test_loss_delay_and_jitter_are_repaired(tmp_path: Path) -> None:
     # A repair that is lost itself makes a freeze of 0.2 s: in 15 s their share is chance.
     async with call(tmp_path, LOSSY) as two:
-        await survive(two, steady_s=15, bursts_s=5, frozen=0.08)
+        await survive(two, steady_s=15, bursts_s=10, frozen=0.08)
 
 
 @pytest.mark.long
