@@ -166,10 +166,11 @@ def _measure(
 
 
 async def _unless_ended(work: Coroutine[object, object, None]) -> None:
-    """Do this; SIGTERM and SIGHUP cancel it, as SIGINT does by itself, so that the servers that it started end."""
+    """Do this; signals cancel it, so that the servers that it started end."""
     loop, task = asyncio.get_running_loop(), asyncio.current_task()
     assert task is not None
-    for number in (signal.SIGTERM, signal.SIGHUP):
+    # SIGINT too: a shell has what it starts in the background ignore that.
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, task.cancel)
     await work
 
