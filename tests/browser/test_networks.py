@@ -223,7 +223,7 @@ async def stay_in_sync(call: Call, seconds: float) -> None:
     await call.join()
     await in_sync(call.bob, 20)
     await asyncio.sleep(seconds)
-    await in_sync(call.bob, 10)
+    await in_sync(call.bob, 20)
     await call.ann.click("#settings")
     await eventually(
         partial(call.ann.evaluate, "() => document.querySelectorAll('[data-choice=cameraId] option').length"),
