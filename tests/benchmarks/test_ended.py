@@ -30,6 +30,8 @@ def servers(benchmark: psutil.Process) -> list[psutil.Process]:
 async def test_a_benchmark_that_is_told_to_end_takes_its_servers_with_it(number: int, tmp_path: Path) -> None:
     result = tmp_path / "result.json"
     process = await asyncio.create_subprocess_exec(
+        # As a shell starts what is to be in the background.
+        *("/bin/sh", "-c", 'trap "" INT; exec "$@"', "sh"),
         *(sys.executable, "-m", "benchmarks", "run", "--shapes", "meeting-8", "--output", result),
         cwd=ROOT,
         stdout=asyncio.subprocess.DEVNULL,

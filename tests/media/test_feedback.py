@@ -405,6 +405,17 @@ def test_reports_go_with_arrivals() -> None:
     assert reported == pytest.approx([0.0, 1.0, 2.0])
 
 
+def test_a_look_at_several_encodings_goes_with_arrivals() -> None:
+    link = Link(arrival_extension=3)
+    assert link.publisher.up_track.add_layer(7, NACKED.payload_type, "another") is not None
+    at, turns = 0.03, 0
+    while at < 3.0:
+        at = link.feedback.on_timer(at)
+        turns += 1
+    # Thirty, and the first ones, before they have come together.
+    assert turns <= 32
+
+
 def test_arrivals_are_told_ten_times_a_second_to_who_negotiated_that() -> None:
     link = Link(wants_remb=True, arrival_extension=3)
     stream(link, until=2.0)

@@ -29,6 +29,7 @@ from zvonim_sfu.rooms.quality import (
     MOST_PATIENCE_WIDER_S,
     NOTHING,
     SEEN_AGAIN_S,
+    TOLERANCE,
     Allotment,
     Choice,
     Picture,
@@ -175,9 +176,10 @@ def test_down_at_once_and_up_when_it_has_held() -> None:
 def test_who_is_seen_is_paused_when_it_is_clear_that_the_link_holds_too_little() -> None:
     link = Link([picture()])
     assert link.go(104_000, 20)["v"] == (0, 0)
-    assert link.go(90_000, 20)["v"] == (0, 0)
+    assert only(80_000).selection is None
+    assert link.go(80_000, 20)["v"] == (0, 0)
     assert link.go(65_000)["v"] == (-1, -1)
-    assert link.go(90_000, 100)["v"] == (-1, -1)
+    assert link.go(80_000, 100)["v"] == (-1, -1)
 
 
 def test_a_short_peak_is_not_taken_for_a_better_link() -> None:
@@ -305,6 +307,25 @@ picture_lists = st.lists(
     max_size=8,
     unique_by=lambda picture: picture.mid,
 )
+
+
+@given(picture_lists, st.lists(st.floats(0, 3e6), min_size=2, max_size=12), st.floats(0, 3e5))
+def test_more_than_the_link_holds_goes_only_into_the_lowest_of_who_is_seen(
+    pictures: list[Picture], estimates: list[float], reserved: float
+) -> None:
+    result = NOTHING
+    for tick, estimate in enumerate(estimates):
+        result = distribute(pictures, estimate, result, tick * 0.7, reserved_bps=reserved)
+        options = {one.mid: options_of(one.ladder, one.tile, one.is_screen) for one in pictures}
+        taken = [
+            next(option for option in options[mid] if option.rung == choice.rung)
+            for mid, choice in result.choices.items()
+            if choice.rung is not None
+        ]
+        spent = sum(option.bitrate for option in taken)
+        if spent > max(0.0, estimate - reserved):
+            assert taken == [options[mid][0] for mid, choice in result.choices.items() if choice.rung is not None]
+            assert spent <= TOLERANCE * estimate - reserved
 
 
 @given(picture_lists, st.none() | st.floats(0, 1e7), st.floats(0, 3e5))

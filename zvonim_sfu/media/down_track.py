@@ -133,7 +133,7 @@ class DownTrack:
         self._end_span()
         self._resending.forget()
         self._is_cut = False
-        self.up_track = self._unsupported = self._avoided = self.waiting_since = None
+        self.up_track = self._unsupported = self._avoided = None
 
     def select(self, selection: Selection | None, now: float) -> None:
         """Send at most this of the up track, or the least of it; the present layer goes on until the next one can.
@@ -241,10 +241,7 @@ class DownTrack:
 
     # Which layer is sent.
     def _aim(self, now: float, *, at_once: bool = True) -> None:
-        """Find out which layer is to be sent, and begin with it if that can be now.
-
-        Else ask for a keyframe, `at_once` or when its next packet begins none.
-        """
+        """Find out which layer is to be sent, and begin with it if that can be now, else wait for its keyframe."""
         up_track, target = self.up_track, None
         if up_track is not None and self.selection is not None:
             target = up_track.choose(self.selection, self._avoided) or self._target
@@ -252,23 +249,26 @@ class DownTrack:
             self._span.layer.outlets.sort()  # until another one comes, as much of it goes on as is wanted now
         if target is not self._target:
             self._set_target(target)
-            self.waiting_since = None
             if target is None:
                 self._end_span()
             elif up_track is not None and target is not self.layer:
-                self._tell_unsupported(up_track, target)
-                if not self._replay(target, now):
-                    if at_once:
-                        target.request_keyframe(now)
-                    else:
-                        target.need_keyframe()
-                    if self.kind == "video":
-                        self.waiting_since = now
-                        up_track.watch(now)
-                        self._cut(target, now)
-                self._batch.flush()
+                self._come_to(target, up_track, now, at_once=at_once)
         if target is not None and target is self.layer:
             self._aim_within(target, now)
+
+    def _come_to(self, target: Layer, up_track: UpTrack, now: float, *, at_once: bool) -> None:
+        """Begin with what has come of a layer, or ask for a keyframe, `at_once` or when its next packet begins none."""
+        self._tell_unsupported(up_track, target)
+        if not self._replay(target, now):
+            if at_once:
+                target.request_keyframe(now)
+            else:
+                target.need_keyframe()
+            if self.kind == "video":
+                self.waiting_since = now
+                up_track.watch(now)
+                self._cut(target, now)
+        self._batch.flush()
 
     def _cut(self, target: Layer, now: float) -> None:
         """Send no more of a layer that the link holds by far no longer.
@@ -300,7 +300,7 @@ class DownTrack:
                 layer.request_keyframe(now)  # few streams have another point from which it can be decoded
 
     def _set_target(self, target: Layer | None) -> None:
-        former, self._target = self._target, target
+        former, self._target, self.waiting_since = self._target, target, None
         if former is not None and former is not self.layer:
             former.outlets.leave(self)
         if target is not None:

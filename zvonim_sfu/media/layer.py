@@ -305,9 +305,12 @@ class Layer(Counted):
         return int.from_bytes(descriptor[1:3]) if descriptor is not None else 0
 
     def request_keyframe(self, now: float) -> None:
-        """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped."""
+        """Ask the publisher for a keyframe, at once or, if one was asked for just now, when that has not helped.
+
+        An encoding that has stopped is asked when it comes again.
+        """
         self.need_keyframe()
-        if self.intake.wants_keyframe and now >= self._next_request_at and self.codec is not None:
+        if self.intake.wants_keyframe and self.is_up and now >= self._next_request_at and self.codec is not None:
             self._next_request_at = now + KEYFRAME_INTERVAL_S
             self.keyframe_requests += 1
             self.publisher.request_keyframe(self.ssrc, accepts_pli=self.codec.accepts_pli)
@@ -326,7 +329,7 @@ class Layer(Counted):
         if lost:
             self.requested += len(lost)
             self.publisher.request_packets(self.ssrc, [self.statistics.wire_number(number) for number in lost])
-        if register.needs_keyframe and self.is_up:
+        if register.needs_keyframe:
             self.request_keyframe(now)
         if register.next_at is not None:
             self._wake_at = register.next_at

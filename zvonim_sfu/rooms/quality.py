@@ -194,8 +194,12 @@ def distribute(
         levels = [len(menu.options) - 1 for menu in menus]
     else:
         budget = estimate_bps - reserved_bps
-        seen = budget if any(past.is_new for past in stood) else TOLERANCE * estimate_bps - reserved_bps
-        levels = _settle(menus, stood, _Budgets(seen, budget, min(lows[1:]) / MARGIN - reserved_bps), now)
+        budgets = _Budgets(
+            seen=budget if any(past.is_new for past in stood) else TOLERANCE * estimate_bps - reserved_bps,
+            present=budget,
+            rises=min(lows[1:]) / MARGIN - reserved_bps,
+        )
+        levels = _settle(menus, stood, budgets, now)
         left = max(0.0, budget - cost_of(menus, levels))
     choices = {
         picture.mid: _choice(picture, menu.options, level, left, _remember(former, level, budget, now))
@@ -260,21 +264,20 @@ def _standing(picture: Picture, options: Sequence[Option], before: Allotment) ->
 def _settle(menus: Sequence[Menu], stood: Sequence[_Standing], budgets: _Budgets, now: float) -> list[int]:
     """Return which option each picture gets, -1 for none."""
     had = kept = [standing.level for standing in stood]
-    steady = budgets.rises
     if cost_of(menus, had) > budgets.present:
         # What came anew is to be seen at once, which may cost others theirs.
         seen = fill(menus, [-1] * len(had), [min(0, level) for level in had], budgets.seen)
         kept = fill(menus, seen, had, budgets.present)
     most = [
-        _most(level, len(menu.options) - 1, memory, steady, now)
+        _most(level, len(menu.options) - 1, memory, budgets.rises, now)
         for menu, (_, memory, _), level in zip(menus, stood, kept, strict=True)
     ]
     if most == kept:
         return kept
-    risen = fill(menus, kept, most, steady)
+    risen = fill(menus, kept, most, budgets.rises)
     if risen != most:
         # Who is seen stays so: the link holds that, though perhaps not with the margin that rises leave.
-        others = fill(menus, [min(0, level) for level in kept], most, steady)
+        others = fill(menus, [min(0, level) for level in kept], most, budgets.rises)
         if worth_of(menus, others) >= worth_of(menus, risen) + WORTHWHILE:
             return others
     return risen
