@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
+import pytest
 from hypothesis import settings
 
-if TYPE_CHECKING:
-    import pytest
+from tests.support import as_they_stand
 
 BROWSER: Final = Path(__file__).parent / "browser"
 
@@ -25,10 +25,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Hide the compiled kernel, from this process and from servers that tests start."""
+    """Hide the compiled kernel, from this process and from servers that tests start; refuse one that is outdated."""
+    if found := list(as_they_stand.outdated()):
+        names = ", ".join(path.name for path in found)
+        raise pytest.UsageError(f"older than their sources: {names}; `make .venv/.installed-dev` compiles them again")
     if config.getoption("kernel") == "python":
         os.environ["ZVONIM_KERNEL"] = "python"
         sys.modules["zvonim_sfu.net.sending_compiled"] = None  # type: ignore[assignment] # an import of it fails
+        as_they_stand.import_from_sources()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.reports import report_of
 from zvonim_sfu.bandwidth.groups import ArrivalGroups, GroupDelta
-from zvonim_sfu.bandwidth.reports import Report
 from zvonim_sfu.bandwidth.trendline import THRESHOLD_MAX_MS, Trendline, Usage
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
 
 
 def report(*packets: tuple[float, float]) -> Report:
     """Of send and arrival times in milliseconds."""
     sent = [at / 1000 for at, _ in packets]
     arrived = [at / 1000 for _, at in packets]
-    return Report(list(range(len(packets))), sent, arrived, [1200] * len(packets), 0, 0, 0)
+    return report_of(sent, arrived, [1200] * len(packets))
 
 
 def in_ms(deltas: list[GroupDelta]) -> list[tuple[float, float]]:
@@ -98,20 +102,20 @@ def test_the_threshold_follows_what_it_sees() -> None:
     """Upwards slowly, so that a queue of our own is noticed, and never for spikes; downwards fast."""
     trendline = Trendline()
     run(trendline, [50.0] * 200)
-    calm_ms = trendline._threshold_ms
+    calm_ms = trendline.threshold_ms
     run(trendline, [50 + 0.6 * index for index in range(200)])
-    tolerant_ms = trendline._threshold_ms
+    tolerant_ms = trendline.threshold_ms
     assert calm_ms < 7 < tolerant_ms
     run(trendline, [50 + 20.0 * index for index in range(100)])
-    assert trendline._threshold_ms < 2 * tolerant_ms
+    assert trendline.threshold_ms < 2 * tolerant_ms
     run(trendline, [50.0] * 200)
-    assert trendline._threshold_ms == calm_ms
+    assert trendline.threshold_ms == calm_ms
 
 
 @pytest.mark.parametrize("delays", [[0.0, 1e7] * 100, [0.0, -1e7] * 100, [1e9 * index for index in range(100)]])
 def test_nonsense_is_survived(delays: list[float]) -> None:
     trendline = Trendline()
     run(trendline, delays)
-    assert 0 < trendline._threshold_ms <= THRESHOLD_MAX_MS
+    assert 0 < trendline.threshold_ms <= THRESHOLD_MAX_MS
     run(trendline, [50.0] * 400)
     assert trendline.usage is Usage.NORMAL

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
+from tests.support.reports import report_of
 from zvonim_sfu.bandwidth.probing import (
     CALM_S,
     DURATION_S,
@@ -19,14 +22,16 @@ from zvonim_sfu.bandwidth.probing import (
     ProbeCluster,
     ProbeControl,
 )
-from zvonim_sfu.bandwidth.reports import Report
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
 
 MBPS = 1_000_000.0
 NOW = 1000.0
 
 
 def report(numbers: list[int], sent: list[float], arrived: list[float]) -> Report:
-    return Report(numbers, sent, arrived, [1250] * len(numbers), 0, 0, 0)
+    return report_of(sent, arrived, [1250] * len(numbers), numbers=numbers)
 
 
 def cluster(*, count: int = 10, interval_s: float = 0.005, arrival_s: float = 0.005, lost: int = 0) -> ProbeCluster:

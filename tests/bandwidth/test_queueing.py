@@ -6,9 +6,9 @@ from random import Random
 
 import pytest
 
+from tests.support.reports import report_of
 from zvonim_sfu.bandwidth.contention import GONE_S, LASTS_S, PATIENCE_S, Contention
 from zvonim_sfu.bandwidth.queueing import WINDOW_S, Queueing
-from zvonim_sfu.bandwidth.reports import Report
 
 MBPS = 1_000_000.0
 WAY_S = 500.05  # a way of 50 ms, and clocks that are 500 s apart
@@ -40,7 +40,7 @@ class Way:
             self.now += 10_000 / bps
             if self.now - report[0][0] >= 0.05 or self.now >= end:
                 sent, arrived = map(list, zip(*report, strict=True))
-                self.queueing.add(Report(list(range(len(sent))), sent, arrived, [1250] * len(sent), 0, 0, 0))
+                self.queueing.add(report_of(sent, arrived, [1250] * len(sent)))
                 report = []
 
 
@@ -183,12 +183,12 @@ def test_a_link_that_stops_for_a_moment_is_not_taken_for_a_slow_one() -> None:
 def test_what_was_sent_again_under_its_number_tells_nothing_of_the_link() -> None:
     queueing = Queueing()
     begin = [1000 + k * 0.02 for k in range(10)]
-    queueing.add(Report(list(range(10)), begin, [at + WAY_S for at in begin], [100] * 10, 1, 100, 0))
+    queueing.add(report_of(begin, [at + WAY_S for at in begin], [100] * 10, missing=1, missing_bytes=100))
     # A sound of before that comes now, alone and with others; the link is idle.
-    queueing.add(Report([5], [1000.1], [1000.5 + WAY_S], [100], 0, 0, 1))
+    queueing.add(report_of([1000.1], [1000.5 + WAY_S], [100], numbers=[5], recovered=1))
     assert queueing.wait_s < 0.001
     later = [1000.1, 1000.52, 1000.54]
     arrived = [1000.539 + WAY_S, 1000.52 + WAY_S, 1000.54 + WAY_S]
-    queueing.add(Report([6, 10, 11], later, arrived, [100] * 3, 0, 0, 1))
+    queueing.add(report_of(later, arrived, [100] * 3, numbers=[6, 10, 11], recovered=1))
     assert queueing.wait_s < 0.001
     assert queueing.link_bps() is None

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import math
 from random import Random
+from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.support.reports import report_of
 from zvonim_sfu.bandwidth.aimd import BACKOFF, CONTENDED_BACKOFF, HEADROOM_BPS, MAX_HEADROOM, RESPONSE_S, RateControl
 from zvonim_sfu.bandwidth.loss import LossBound
-from zvonim_sfu.bandwidth.reports import Report
 from zvonim_sfu.bandwidth.throughput import Throughput
 from zvonim_sfu.bandwidth.trendline import Usage
+
+if TYPE_CHECKING:
+    from zvonim_sfu.bandwidth.reports import Report
 
 MBPS = 1_000_000.0
 
 
 def report(sent: list[float], arrived: list[float], size: int = 1250, missing_bytes: int = 0) -> Report:
-    return Report(list(range(len(sent))), sent, arrived, [size] * len(sent), 0, missing_bytes, 0)
+    return report_of(sent, arrived, [size] * len(sent), missing_bytes=missing_bytes)
 
 
 def steady(throughput: Throughput, *, start: float, seconds: float, slower: float = 1.0) -> None:
@@ -92,7 +96,7 @@ def test_what_is_usual_knows_no_single_frames() -> None:
     for step in range(100):
         at = 1000 + 0.05 * step
         frame = 8000 if step % 3 == 0 else 200
-        throughput.add(Report([step], [at], [at + 0.02], [frame], 0, 0, recovered=0))
+        throughput.add(report_of([at], [at + 0.02], [frame], numbers=[step]))
         usual.append(throughput.usual_bps)
         sent.append(throughput.sent_bps or 0.0)
     assert max(sent[40:]) > 1.4 * min(sent[40:])

@@ -20,6 +20,11 @@ FLAGS: Final = ("-fsanitize=address,undefined", "-fno-sanitize-recover=undefined
 SECONDS: Final = 60
 SEED: Final = 5764
 TESTS: Final = (
+    "bandwidth/test_detector.py",
+    "bandwidth/test_estimator.py",
+    "bandwidth/test_queueing.py",
+    "bandwidth/test_recorded.py",
+    "bandwidth/test_reports.py",
     "net/test_intake.py",
     "net/test_kernel.py",
     "net/test_kernel_twins.py",
@@ -29,6 +34,7 @@ TESTS: Final = (
     "rtp/test_h264_twins.py",
     "rtp/test_intake_twins.py",
     "rtp/test_packet_twins.py",
+    "rtp/test_transport_cc.py",
     "rtp/test_vp8_twins.py",
 )
 

@@ -64,27 +64,30 @@ class ArrivalGroups:
     def deltas(self, report: Report) -> list[GroupDelta]:
         """Return the differences of all groups that the packets of a report complete."""
         found: list[GroupDelta] = []
-        # This runs for each packet that a receiver reports: in one pass, and with locals.
+        # This runs for each packet that a receiver reports: in one pass, and with locals, which are C's when compiled.
+        burst_s, max_burst_s, nothing = BURST_S, MAX_BURST_S, -math.inf
         first_sent, last_sent = self._first_sent, self._last_sent
         first_arrived, last_arrived = self._first_arrived, self._last_arrived
-        for sent_at, arrived_at in zip(report.sent_at, report.arrived_at, strict=True):
+        sent, arrived = report.sent_at, report.arrived_at
+        for at in range(len(sent)):
+            sent_at, arrived_at = sent[at], arrived[at]
             since_first, since_last = sent_at - first_sent, sent_at - last_sent
             if since_first < 0:
                 continue  # reported late, its group is over
-            if since_first <= BURST_S or (
+            if since_first <= burst_s or (
                 # It came on the heels of its group, faster than it was sent.
-                arrived_at - last_arrived <= BURST_S
+                arrived_at - last_arrived <= burst_s
                 and arrived_at - last_arrived < since_last
-                and arrived_at - first_arrived < MAX_BURST_S
+                and arrived_at - first_arrived < max_burst_s
             ):
                 if since_last > 0:
                     last_sent = sent_at
                 last_arrived = arrived_at
-            elif first_sent == -math.inf or self._close(last_sent, last_arrived, found):
+            elif first_sent == nothing or self._close(last_sent, last_arrived, found):
                 first_sent = last_sent = sent_at
                 first_arrived = last_arrived = arrived_at
             else:
-                first_sent = last_sent = first_arrived = last_arrived = -math.inf
+                first_sent = last_sent = first_arrived = last_arrived = nothing
         self._first_sent, self._last_sent = first_sent, last_sent
         self._first_arrived, self._last_arrived = first_arrived, last_arrived
         return found

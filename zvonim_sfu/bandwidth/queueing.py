@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from bisect import bisect_right
 from collections import deque
-from operator import sub
 from typing import Final
 
 from zvonim_sfu.bandwidth.reports import Report
@@ -101,7 +100,11 @@ class Queueing:
                 recovered=0,
             )
         self._highest = max(self._highest, report.numbers[-1])
-        shortest = min(map(sub, report.arrived_at, report.sent_at))
+        shortest = math.inf
+        sent, arrived = report.sent_at, report.arrived_at
+        for i in range(len(sent)):
+            delay_s = arrived[i] - sent[i]
+            shortest = min(shortest, delay_s)
         at = report.arrived_at[-1]
         if not abs(shortest - self._shortest_s) < CLOCK_JUMP_S:
             self._reset(shortest, at)

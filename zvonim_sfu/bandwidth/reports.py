@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import accumulate
+from array import array
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from zvonim_sfu.rtp.sequence import seq_delta
 from zvonim_sfu.rtp.transport_cc import TICKS_PER_REFERENCE, TICKS_PER_S
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from zvonim_sfu.bandwidth.history import SendHistory
     from zvonim_sfu.rtp.transport_cc import TransportFeedback
 
@@ -22,16 +24,16 @@ _REFERENCE_WRAP: Final = 1 << 24
 
 
 class Report(NamedTuple):
-    """What one feedback tells that was not known before. The four lists go together, in order of numbers."""
+    """What one feedback tells that was not known before. The first four go together, in order of numbers."""
 
-    numbers: list[int]
+    numbers: Sequence[int]
     """Of packets that came."""
-    sent_at: list[float]
-    """In seconds by the server's clock."""
-    arrived_at: list[float]
-    """In seconds by the receiver's clock, which has its own zero; not always in order."""
-    sizes: list[int]
-    """In bytes."""
+    sent_at: array[float]
+    """In seconds by the server's clock; C's double."""
+    arrived_at: array[float]
+    """In seconds by the receiver's clock, which has its own zero, not always in order; C's double."""
+    sizes: array[int]
+    """In bytes; C's unsigned short."""
     missing: int
     """How many packets did not come, as far as it was not told before."""
     missing_bytes: int
@@ -66,33 +68,26 @@ class ReportReader:
         end, oldest = history.next_number, history.oldest_number
         fates = self._fates
         first = end + seq_delta(feedback.base_sequence, end & 0xFFFF)
-        ticks = self._extend(feedback.reference_time) * TICKS_PER_REFERENCE
+        ticks, ticks_per_s = self._extend(feedback.reference_time) * TICKS_PER_REFERENCE, TICKS_PER_S
 
+        arrived_at = arrivals = array("d", bytes(8 * len(feedback.received)))  # compiled, the second is C's
         start, stop = first & mask, (first & mask) + feedback.count
         if (
             len(feedback.received) == feedback.count
             and oldest <= first
             and first + feedback.count <= end
             and stop <= mask
-            and not any(fates[start:stop])
+            and fates.count(_OUTSTANDING, start, stop) == feedback.count
         ):
             # Nearly always all of them came, and nothing is known of them yet.
             fates[start:stop] = _ALL_RECEIVED[: feedback.count]
-            passed = accumulate((delta for _, delta in feedback.received), initial=ticks)
-            next(passed)
+            for at, (_, delta) in enumerate(feedback.received):
+                ticks += delta
+                arrivals[at] = ticks / ticks_per_s
             return Report(
-                list(range(first, first + feedback.count)),
-                times[start:stop].tolist(),
-                [tick / TICKS_PER_S for tick in passed],
-                sizes[start:stop].tolist(),
-                0,
-                0,
-                0,
+                range(first, first + feedback.count), times[start:stop], arrived_at, sizes[start:stop], 0, 0, 0
             )
-        numbers: list[int] = []
-        sent_at: list[float] = []
-        arrived_at: list[float] = []
-        received_sizes: list[int] = []
+        came: list[int] = []
         recovered = 0
         for offset, delta in feedback.received:
             ticks += delta
@@ -105,10 +100,8 @@ class ReportReader:
                 continue
             recovered += fate
             fates[index] = _RECEIVED
-            numbers.append(number)
-            sent_at.append(times[index])
-            arrived_at.append(ticks / TICKS_PER_S)
-            received_sizes.append(sizes[index])
+            arrivals[len(came)] = ticks / ticks_per_s
+            came.append(number)
 
         missing = missing_bytes = 0
         if len(feedback.received) < feedback.count:
@@ -118,7 +111,9 @@ class ReportReader:
                     fates[index] = _MISSING
                     missing += 1
                     missing_bytes += sizes[index]
-        return Report(numbers, sent_at, arrived_at, received_sizes, missing, missing_bytes, recovered)
+        sent_at = array("d", [times[number & mask] for number in came])
+        received_sizes = array("H", [sizes[number & mask] for number in came])
+        return Report(came, sent_at, arrived_at[: len(came)], received_sizes, missing, missing_bytes, recovered)
 
     def _refresh(self, history: SendHistory) -> None:
         """Forget the fates of packets whose place in the ring was taken since the last time."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -56,10 +57,16 @@ class Throughput:
         """Take a report with at least one packet that came."""
         marks = self._marks
         last = marks[-1] if marks else _Mark(0.0, 0.0, 0, 0)
-        received = sum(report.sizes)
+        received = 0
+        sent_at = arrived_at = -math.inf
+        sent, arrived, sizes = report.sent_at, report.arrived_at, report.sizes
+        for i in range(len(sizes)):
+            received += sizes[i]
+            sent_at = max(sent_at, sent[i])
+            arrived_at = max(arrived_at, arrived[i])
         mark = _Mark(
-            max(report.sent_at),
-            max(report.arrived_at),
+            sent_at,
+            arrived_at,
             last.sent_bytes + received + report.missing_bytes,
             last.received_bytes + received,
         )

@@ -7,9 +7,8 @@ draft's. Values without another unit are libwebrtc's and were tuned there over y
 
 from __future__ import annotations
 
-from collections import deque
+from array import array
 from enum import Enum
-from operator import mul
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
@@ -57,19 +56,26 @@ class Trendline:
         "_count",
         "_delay_ms",
         "_first_at",
+        "_groups",
         "_last_at",
         "_slope",
         "_smoothed_ms",
-        "_threshold_ms",
         "_xs",
         "_ys",
+        "threshold_ms",
         "usage",
     )
 
+    usage: Usage
+    threshold_ms: float
+    """What slopes are compared with, after gain."""
+
     def __init__(self) -> None:
         self.usage = Usage.NORMAL
-        self._xs: deque[float] = deque(maxlen=WINDOW)
-        self._ys: deque[float] = deque(maxlen=WINDOW)
+        # Of the last groups, when they came and the smoothed delay (ms), a ring; and how many there were.
+        self._xs = array("d", bytes(8 * WINDOW))
+        self._ys = array("d", bytes(8 * WINDOW))
+        self._groups = 0
         self._count = 0
         self._first_at = 0.0
         self._last_at = 0.0
@@ -77,7 +83,7 @@ class Trendline:
         self._delay_ms = 0.0
         self._smoothed_ms = 0.0
         self._slope = 0.0
-        self._threshold_ms = THRESHOLD_START_MS
+        self.threshold_ms = THRESHOLD_START_MS
         # For how long and how many groups the slope has been above the threshold.
         self._above_s = 0.0
         self._above = 0
@@ -91,20 +97,29 @@ class Trendline:
             self._count += 1
         self._delay_ms += (arrived - sent) * 1000
         self._smoothed_ms = SMOOTHING * self._smoothed_ms + (1 - SMOOTHING) * self._delay_ms
-        self._xs.append((arrived_at - self._first_at) * 1000)
-        self._ys.append(self._smoothed_ms)
-        self._judge(self._fit() if len(self._xs) == WINDOW else self._slope, sent, arrived_at)
+        at = self._groups % WINDOW
+        self._groups += 1
+        self._xs[at] = (arrived_at - self._first_at) * 1000
+        self._ys[at] = self._smoothed_ms
+        self._judge(self._fit() if self._groups >= WINDOW else self._slope, sent, arrived_at)
 
     def _fit(self) -> float:
         """Return the slope of the least-squares line, in ms of delay per ms."""
-        mean_x = sum(self._xs) / WINDOW
-        xs = [x - mean_x for x in self._xs]
-        square = sum(map(mul, xs, xs))
+        xs, ys = self._xs, self._ys
+        window = len(xs)
+        mean_x = product = square = 0.0
+        for i in range(window):
+            mean_x += xs[i]
+        mean_x /= window
+        for i in range(window):
+            x = xs[i] - mean_x
+            square += x * x
+            product += x * ys[i]
         # No mean of the delays is needed, for the sum of `xs` is nothing.
-        return sum(map(mul, xs, self._ys)) / square if square > 0 else self._slope
+        return product / square if square > 0 else self._slope
 
     def _judge(self, slope: float, sent: float, arrived_at: float) -> None:
-        threshold_ms = self._threshold_ms
+        threshold_ms = self.threshold_ms
         signal_ms = self._count * slope * GAIN
         if signal_ms > threshold_ms:
             # Of the time before the first group above, half is taken to have been above too.
@@ -132,4 +147,4 @@ class Trendline:
             threshold_ms = THRESHOLD_MIN_MS
         elif threshold_ms > THRESHOLD_MAX_MS:
             threshold_ms = THRESHOLD_MAX_MS
-        self._threshold_ms = threshold_ms
+        self.threshold_ms = threshold_ms

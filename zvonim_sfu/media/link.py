@@ -3,7 +3,7 @@
 Each transport has one. It numbers what is sent (transport-wide, by the kernel), gives the client's feedback to the
 estimator, tells its owner what the link holds, holds back what comes too fast (the gate of the transport's egress), and
 probes for more where the owner would use it. Per packet all of it is the kernel's and takes some 40 ns, most of them
-for the encryption of eight bytes more; a report takes some 60 us, most of them the estimator's.
+for the encryption of eight bytes more; a report takes some 80 us, most of them the estimator's.
 
 What is sent above the estimate is the allocation's to reduce: the pacer follows what is really sent and spreads bursts
 only, or it would keep all that is too much in a queue for as long as it may.

@@ -6,7 +6,6 @@ that comes after its number was reported as missing is reported again, together 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from itertools import accumulate
 from struct import Struct
@@ -15,6 +14,7 @@ from typing import Final
 from zvonim_sfu.rtp.rtcp_feedback import TRANSPORT_FEEDBACK
 from zvonim_sfu.rtp.rtcp_reports import RtcpError, pack_packet
 from zvonim_sfu.rtp.sequence import SequenceExtender
+from zvonim_sfu.rtp.transport_chunks import CHUNK, pack_chunks, parse_received
 
 TRANSPORT_CC: Final = 15  # its format
 
@@ -33,16 +33,6 @@ MAX_ARRIVALS: Final = 4096
 _MAX_NOTED: Final = 256
 
 _FIXED: Final = Struct("!IIHHI")
-_CHUNK: Final = Struct("!H")
-
-# How statuses, written as digits, fall into chunks (section 3.1): runs of one status, vectors of 14 statuses of one bit
-# or of 7 of two bits. Only the last vector may be short.
-_CHUNKS: Final = re.compile(
-    rb"(?P<run>0{15,8191}|1{15,8191}|2{8,8191})|(?P<bits>[01]{14}|[01]{8,13}\Z)|(?P<pairs>[012]{1,7})"
-)
-_RUN_LIMIT: Final = 0x8000  # chunks below it are runs (section 3.1.3)
-_PAIRS: Final = 0xC000  # the first chunk whose vector has two bits for each status (section 3.1.4)
-_RESERVED: Final = 3  # a status that means nothing (section 3.1.1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,27 +85,20 @@ class TransportFeedback:
                 deltas += delta.to_bytes(2, signed=True)
         time_and_number = (self.reference_time & 0xFFFFFF) << 8 | self.number & 0xFF
         fixed = _FIXED.pack(self.sender_ssrc, self.media_ssrc, self.base_sequence, self.count, time_and_number)
-        body = fixed + _pack_chunks(statuses) + deltas
+        body = fixed + pack_chunks(statuses) + deltas
         return pack_packet(TRANSPORT_FEEDBACK, TRANSPORT_CC, body + bytes(-len(body) % 4))
 
     @classmethod
     def parse(cls, body: bytes) -> TransportFeedback:
         """Read the body of such a packet, its padding taken off or not; raises RtcpError."""
-        if len(body) < _FIXED.size + _CHUNK.size:
+        if len(body) < _FIXED.size + CHUNK.size:
             raise RtcpError("RTCP transport feedback is too short")
         sender_ssrc, media_ssrc, base_sequence, count, time_and_number = _FIXED.unpack_from(body)
         if count == 0:
             raise RtcpError("RTCP transport feedback reports no packet")
-        statuses, at = _parse_chunks(body, count)
-        if at + sum(size for _, size in statuses) > len(body):
-            raise RtcpError("RTCP transport feedback ends before its last delta")
-        received = []
-        for offset, size in statuses:
-            delta = body[at] if size == 1 else int.from_bytes(body[at : at + size], signed=True)
-            received.append((offset, delta))
-            at += size
+        received = parse_received(body, _FIXED.size, count)
         time, number = time_and_number >> 8, time_and_number & 0xFF
-        return cls(sender_ssrc, media_ssrc, base_sequence, count, time, number, tuple(received))
+        return cls(sender_ssrc, media_ssrc, base_sequence, count, time, number, received)
 
 
 class ArrivalLog:
@@ -258,47 +241,3 @@ class ArrivalLog:
             self._floor = max(numbers) + 1 if self._floor is None else max(self._floor, max(numbers) + 1)
             if self._next is not None and self._next < self._floor:
                 self._next = self._floor
-
-
-def _pack_chunks(statuses: bytearray) -> bytes:
-    chunks = bytearray()
-    for match in _CHUNKS.finditer(statuses):
-        symbols = match[0]
-        if match["run"]:
-            chunk = int(symbols[:1]) << 13 | len(symbols)
-        elif match["bits"]:
-            chunk = _RUN_LIMIT | int(symbols, 2) << 14 - len(symbols)
-        else:
-            chunk = _PAIRS | int(symbols, 4) << 2 * (7 - len(symbols))
-        chunks += _CHUNK.pack(chunk)
-    return bytes(chunks)
-
-
-def _parse_chunks(body: bytes, count: int) -> tuple[list[tuple[int, int]], int]:
-    """Return offset and size of delta of each packet that came, and where the deltas begin."""
-    statuses: list[tuple[int, int]] = []
-    at = _FIXED.size
-    offset = 0
-    while offset < count:
-        if at + _CHUNK.size > len(body):
-            raise RtcpError("RTCP transport feedback ends before its last chunk")
-        (chunk,) = _CHUNK.unpack_from(body, at)
-        at += _CHUNK.size
-        if chunk < _RUN_LIMIT:
-            status, length = chunk >> 13, min(chunk & 0x1FFF, count - offset)
-            if status:
-                # Every status needs a byte at least: checked before a few bytes become a long list.
-                if len(statuses) + length > len(body):
-                    raise RtcpError("RTCP transport feedback ends before its last delta")
-                statuses.extend((offset + index, status) for index in range(length))
-            offset += length
-        else:
-            bits, length = (2, 7) if chunk >= _PAIRS else (1, 14)
-            for index in range(min(length, count - offset)):
-                status = chunk >> (length - 1 - index) * bits & (1 << bits) - 1
-                if status:
-                    statuses.append((offset + index, status))
-            offset += length
-    if any(status == _RESERVED for _, status in statuses):
-        raise RtcpError("RTCP transport feedback has a reserved status")
-    return statuses, at
