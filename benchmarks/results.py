@@ -175,6 +175,8 @@ class LargeCall(_Model):
     steps: list[LargeCallStep]
     plain: list[Round]
     """Plain fan-out to as many as in one of the steps, with about as many packets."""
+    meetings: list[Round]
+    """Plain meetings of as many in all, each picture to about as many others as in that step."""
 
 
 class Micro(_Model):

@@ -122,11 +122,17 @@ class Stage:
 
 
 async def build_alive(
-    server: Server, generator: Generator, shape: Shape, tell: Callable[[str], None], *, name: str = ""
+    server: Server,
+    generator: Generator,
+    shape: Shape,
+    tell: Callable[[str], None],
+    *,
+    name: str = "",
+    kind: type[Stage] = Stage,
 ) -> Stage:
     """Build a shape, and again if somebody gets nothing; `tell` hears of that. Raises ServerError after three times."""
     for attempt in range(BUILDS):
-        stage = await build(server, generator, shape, name=f"{name}{attempt}-")
+        stage = await build(server, generator, shape, name=f"{name}{attempt}-", kind=kind)
         if await stage.is_alive():
             return stage
         await stage.close()
@@ -134,7 +140,15 @@ async def build_alive(
     raise ServerError(f"{shape.title}: somebody got no media, {BUILDS} times")
 
 
-async def build(server: Server, generator: Generator, shape: Shape, *, name: str = "", slots: int = 0) -> Stage:
+async def build(
+    server: Server,
+    generator: Generator,
+    shape: Shape,
+    *,
+    name: str = "",
+    slots: int = 0,
+    kind: type[Stage] = Stage,
+) -> Stage:
     """Let everybody join, publishers first, and receive what there is. Raises ServerError.
 
     Args:
@@ -143,8 +157,9 @@ async def build(server: Server, generator: Generator, shape: Shape, *, name: str
         shape: how many, and what they send.
         name: tells the rooms of several stages of one shape apart.
         slots: for how many publishers everybody is prepared, if that is more than there are.
+        kind: of the stage, which tells what ought to arrive.
     """
-    stage = Stage(server, generator, shape)
+    stage = kind(server, generator, shape)
     gate = asyncio.Semaphore(JOINS_AT_ONCE)
 
     async def join(room: str, *, publishes: bool) -> Member:

@@ -90,6 +90,10 @@ def test_a_large_call_has_its_place_among_the_results() -> None:
     found = results.read(report.REFERENCE)
     round_ = found.shapes[0].rounds["zvonim"][0]
     found.large_call = LargeCall(
-        steps=[LargeCallStep(participants=100, encodings=106, rounds=[round_])], plain=[round_, round_]
+        steps=[LargeCallStep(participants=100, encodings=106, rounds=[round_])],
+        plain=[round_, round_],
+        meetings=[round_],
     )
-    assert "| 100 | 106 |" in report.plain(results.Results.model_validate_json(found.model_dump_json()))
+    said = report.plain(results.Results.model_validate_json(found.model_dump_json()))
+    for row in ("| 100 | 106 |", "| plain fan-out |", "| plain meetings |"):
+        assert row in said
