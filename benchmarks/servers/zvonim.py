@@ -123,7 +123,12 @@ class ZvonimMember:
         """Nothing: the server fills the slots by itself."""
 
     async def show(self, tiles: Sequence[tuple[int, int]], wanted: Sequence[str]) -> None:
-        """Tell how large the video slots are shown, the first first, and whose cameras are wanted above all."""
+        """Tell how large the video slots are shown, the first first, and whose cameras are wanted above all.
+
+        Raises ServerError when the WebSocket has ended, with what it ended by.
+        """
+        if self._reader.done():
+            raise ServerError(f"the WebSocket ended with {self._ws.close_code}") from self._reader.exception()
         sizes = zip(self.video_slots, tiles, strict=True)
         message = {
             "type": "view",
