@@ -16,6 +16,8 @@ from tests.media.support import rtp
 from tests.support.eventually import until
 from zvonim_sfu.media import transport
 from zvonim_sfu.net.drops import DropReason
+from zvonim_sfu.rtp.packet import RtpPacket
+from zvonim_sfu.rtp.rtcp import PictureLossIndication, ReceiverReport
 
 
 @pytest.mark.asyncio
@@ -127,6 +129,30 @@ async def test_media_before_the_handshake_is_dropped() -> None:
         await ann.client.reach(answer)
         ann.client.send_datagram(rtp(1) + bytes(16))
         await until(lambda: call.node.udp.drops[DropReason.SRTP_TOO_EARLY] == 1)
+
+
+@pytest.mark.asyncio
+async def test_a_flood_of_reports_is_cut_off_and_media_goes_on() -> None:
+    async with open_call() as call:
+        ann, bob = call.join("ann"), call.join("bob")
+        await publish(ann, camera())
+        await watch(bob, ann.up)
+        await until(lambda: bob.peer.connection_state == "connected")
+        drops = bob.peer._transport.drops
+        sent = 2 * transport.RTCP_BURST_BYTES // transport.LEAST_RTCP_BYTES
+        for index in range(sent):
+            bob.client.send_rtcp(ReceiverReport(1))
+            if index % 50 == 0:
+                await asyncio.sleep(0.001)  # or they would be lost in the socket's buffer
+        await until(lambda: drops[DropReason.RTCP_LIMITED] > sent / 4)
+        ann.client.send_rtp(rtp(1, payload=KEYFRAME))
+        await until(lambda: len(bob.client.rtp) == 1)
+        # What is left out is made up for in time.
+        await asyncio.sleep(0.05)
+        limited = drops[DropReason.RTCP_LIMITED]
+        bob.client.send_rtcp(PictureLossIndication(1, RtpPacket.parse(bob.client.rtp[0]).ssrc))
+        await until(lambda: any(isinstance(packet, PictureLossIndication) for packet in ann.client.rtcp))
+        assert drops[DropReason.RTCP_LIMITED] == limited
 
 
 @pytest.mark.asyncio

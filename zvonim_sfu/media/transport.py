@@ -14,6 +14,7 @@ from zvonim_sfu.media.router import Router
 from zvonim_sfu.media.totals import Failure
 from zvonim_sfu.net.drops import DropReason
 from zvonim_sfu.net.ice import IceAgent
+from zvonim_sfu.net.limiter import TokenBucket
 from zvonim_sfu.net.path import send
 from zvonim_sfu.net.srtp import protect_rtcp, unprotect_rtcp
 from zvonim_sfu.rtp.rate import BitrateMeter
@@ -35,6 +36,11 @@ CONNECT_TIMEOUT_S: Final = 30.0
 DISCONNECTED_AFTER_S: Final = 12.0
 FAILED_AFTER_S: Final = 30.0
 CONSENT_CHECK_S: Final = 1.0
+# What RTCP costs goes by its length, and by the packet: 0.1 ms for a browser's report. A browser in a large call on a
+# link that loses every tenth packet sends some 10 kB/s; who sends as much as this takes a tenth of a core.
+RTCP_BYTES_PER_S: Final = 100_000
+RTCP_BURST_BYTES: Final = 200_000
+LEAST_RTCP_BYTES: Final = 100
 # A timer that is due is not worth more than this many wake-ups per second.
 MIN_TIMER_S: Final = 0.002
 
@@ -98,6 +104,8 @@ class Transport:
         "What came for this transport and was dropped; the node counts it too."
         self.received_rate = BitrateMeter()
         self.sent_rate = BitrateMeter()
+        self._rtcp = TokenBucket(RTCP_BYTES_PER_S, RTCP_BURST_BYTES, now=asyncio.get_running_loop().time())
+        "Bytes of RTCP that are read; what a stranger sends under the client's address is not counted."
         self._dtls: Dtls | None = None
         self._task: asyncio.Task[None] | None = None
         self._reached = asyncio.Event()
@@ -204,6 +212,8 @@ class Transport:
         plain = unprotect_rtcp(self.ingress.session, data)
         if plain is None:
             self.drop(DropReason.SRTP_REFUSED)
+        elif not self._rtcp.take(max(len(plain), LEAST_RTCP_BYTES), now=now):
+            self.drop(DropReason.RTCP_LIMITED)
         else:
             self._listener.on_rtcp(plain, now)
 

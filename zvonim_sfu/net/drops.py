@@ -25,6 +25,7 @@ class DropReason(StrEnum):
     SRTP_REFUSED = "srtp-refused"
     RTP_MALFORMED = "rtp-malformed"
     RTCP_MALFORMED = "rtcp-malformed"
+    RTCP_LIMITED = "rtcp-limited"
     UNKNOWN_SSRC = "unknown-ssrc"
 
     # On the way out.
