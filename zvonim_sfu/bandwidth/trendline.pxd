@@ -13,7 +13,16 @@ cdef class Trendline:
     @cython.locals(sent=double, arrived=double, arrived_at=double, at=int)
     cpdef add(self, delta)
 
-    @cython.locals(xs="double[::1]", ys="double[::1]", mean_x=double, product=double, square=double, x=double, i=int, window=int)
+    @cython.locals(
+        xs="double[::1]",
+        ys="double[::1]",
+        mean_x=double,
+        product=double,
+        square=double,
+        x=double,
+        i=int,
+        window=int,
+    )
     cdef double _fit(self)
 
     @cython.locals(threshold_ms=double, signal_ms=double)
