@@ -6,9 +6,9 @@ CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 # What has to be installed again after a change: it is built, not imported from here.
 TYPES := $(wildcard zvonim_sfu/*/*.pxd)
 BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx) $(TYPES) $(wildcard $(TYPES:.pxd=.py))
-# Tests that go through the packet kernel, and run on each: the compiled one, and the one of who has no compiler.
-# What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
-KERNEL_TESTS := tests/e2e tests/media tests/bandwidth tests/net/test_udp.py tests/rtp/test_transport_cc.py -m "not long and not minute"
+# Tests of what is compiled, which run on each: what is compiled, and what serves who has no compiler. What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
+KERNEL_TESTS := tests/bandwidth tests/e2e tests/media tests/net/test_udp.py tests/rtp/test_transport_cc.py \
+	-m "not long and not minute"
 # Two tests at a time where none has a browser, which wants both cores for itself. Who has done its share takes of the
 # other's: in the other ways of pytest-xdist, one has all the long ones.
 WITHOUT_BROWSERS := -n 2 --dist worksteal --ignore tests/browser

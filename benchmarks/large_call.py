@@ -112,6 +112,7 @@ async def large_call(
     steps: list[LargeCallStep] = []
     plain: list[Round] = []
     meetings: list[Round] = []
+    not_carried = None
     for people in sizes:
         try:
             stage = await build(server, generator, people)
@@ -128,6 +129,7 @@ async def large_call(
         step, last = LargeCallStep(participants=people, encodings=encodings, rounds=rounds), rounds[-1]
         if not step.is_good and last.generator_cores > GENERATOR_FULL:
             tell(f"{people}: more than the generator carries, {last.generator_cores:.0%} of a core")
+            not_carried = people
             break
         steps.append(step)
         tell(
@@ -143,4 +145,4 @@ async def large_call(
             tell(f"plain meetings of as many in all: {meetings[-1].cpu_us:.1f} us a packet")
         if not step.is_good or last.server_cores > MAX_CORES:
             break
-    return LargeCall(steps=steps, plain=plain, meetings=meetings)
+    return LargeCall(steps=steps, plain=plain, meetings=meetings, not_carried=not_carried)

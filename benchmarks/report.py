@@ -25,10 +25,9 @@ END: Final = "<!-- end of what is made -->"
 OWN: Final = "zvonim"
 LARGE_CALL: Final = (
     "A large call: everybody publishes three encodings (as long as somebody takes them), sees nine others (one at "
-    "1280x720, two at 640x360, six at 320x180) and hears three. Larger ones are more than the load generator carries. "
-    "Beside it two calls without any selection: plain fan-out is three cameras and microphones to as many people, so "
-    "that 97 share a packet that comes in; plain meetings are eleven of nine people, where eight share a picture, as "
-    "they do in the large call:"
+    "1280x720, two at 640x360, six at 320x180) and hears three. Beside it two calls in which nothing is to be chosen: "
+    "plain fan-out is three cameras and microphones to as many people, so that 97 share a packet that comes in; plain "
+    "meetings are eleven of nine people, where eight share a picture, as they do in the large call:"
 )
 
 
@@ -148,6 +147,8 @@ def large_call_table(found: LargeCall) -> str:
         row("plain fan-out", "", found.plain)
     if found.meetings:
         row("plain meetings", "", found.meetings)
+    if found.not_carried is not None:
+        rows.append([f"{found.not_carried}: more than the load generator carries", *[""] * (len(rows[0]) - 1)])
     return table(rows)
 
 

@@ -177,6 +177,8 @@ class LargeCall(_Model):
     """Plain fan-out to as many as in one of the steps, with about as many packets."""
     meetings: list[Round]
     """Plain meetings of as many in all, each picture to about as many others as in that step."""
+    not_carried: int | None
+    """So many people were more than the generator carries; None if the server was full before, or nothing."""
 
 
 class Micro(_Model):

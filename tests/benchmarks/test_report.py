@@ -93,7 +93,8 @@ def test_a_large_call_has_its_place_among_the_results() -> None:
         steps=[LargeCallStep(participants=100, encodings=106, rounds=[round_])],
         plain=[round_, round_],
         meetings=[round_],
+        not_carried=200,
     )
     said = report.plain(results.Results.model_validate_json(found.model_dump_json()))
-    for row in ("| 100 | 106 |", "| plain fan-out |", "| plain meetings |"):
+    for row in ("| 100 | 106 |", "| plain fan-out |", "| plain meetings |", "| 200: more than"):
         assert row in said

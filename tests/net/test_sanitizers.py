@@ -23,6 +23,7 @@ TESTS: Final = (
     "bandwidth/test_detector.py",
     "bandwidth/test_estimator.py",
     "bandwidth/test_queueing.py",
+    "bandwidth/test_rates.py",
     "bandwidth/test_recorded.py",
     "bandwidth/test_reports.py",
     "net/test_intake.py",

@@ -20,32 +20,3 @@ cdef class Queueing:
         i=cython.Py_ssize_t,
     )
     cpdef add(self, report)
-
-    @cython.locals(
-        way_s=double,
-        end=double,
-        sent_after=double,
-        arrived_after=double,
-        size_after=double,
-        carried=double,
-        is_run=bint,
-        sent_at=double,
-        arrived_at=double,
-        size=double,
-    )
-    cpdef link_bps(self)
-
-    @cython.locals(
-        way_s=double,
-        end=double,
-        sent_after=double,
-        arrived_after=double,
-        size_after=double,
-        carried=double,
-        longest_s=double,
-        took_s=double,
-        sent_at=double,
-        arrived_at=double,
-        size=double,
-    )
-    cpdef latest_bps(self)

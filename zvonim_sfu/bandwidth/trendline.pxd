@@ -6,7 +6,7 @@ cdef class Trendline:
     cdef readonly object usage
     cdef readonly double threshold_ms
     cdef double[::1] _xs, _ys
-    cdef int _count, _above
+    cdef int _above
     cdef long long _groups
     cdef double _first_at, _last_at, _delay_ms, _smoothed_ms, _slope, _above_s
 

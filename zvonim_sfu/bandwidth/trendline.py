@@ -53,7 +53,6 @@ class Trendline:
     __slots__ = (
         "_above",
         "_above_s",
-        "_count",
         "_delay_ms",
         "_first_at",
         "_groups",
@@ -76,7 +75,6 @@ class Trendline:
         self._xs = array("d", bytes(8 * WINDOW))
         self._ys = array("d", bytes(8 * WINDOW))
         self._groups = 0
-        self._count = 0
         self._first_at = 0.0
         self._last_at = 0.0
         # The one-way delay against that of the first group, and smoothed.
@@ -91,10 +89,8 @@ class Trendline:
     def add(self, delta: GroupDelta) -> None:
         """Take the next group."""
         sent, arrived, arrived_at = delta
-        if self._count == 0:
+        if self._groups == 0:
             self._first_at = self._last_at = arrived_at
-        if self._count < MAX_COUNTED:
-            self._count += 1
         self._delay_ms += (arrived - sent) * 1000
         self._smoothed_ms = SMOOTHING * self._smoothed_ms + (1 - SMOOTHING) * self._delay_ms
         at = self._groups % WINDOW
@@ -120,7 +116,7 @@ class Trendline:
 
     def _judge(self, slope: float, sent: float, arrived_at: float) -> None:
         threshold_ms = self.threshold_ms
-        signal_ms = self._count * slope * GAIN
+        signal_ms = min(self._groups, MAX_COUNTED) * slope * GAIN
         if signal_ms > threshold_ms:
             # Of the time before the first group above, half is taken to have been above too.
             self._above_s += sent if self._above else sent / 2
