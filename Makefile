@@ -6,7 +6,8 @@ CACHES := .pytest_cache .mypy_cache .ruff_cache .hypothesis build dist
 # What has to be installed again after a change: it is built, not imported from here.
 TYPES := $(wildcard zvonim_sfu/*/*.pxd)
 BUILT := pyproject.toml hatch_build.py $(wildcard zvonim_sfu/*/*.pyx) $(TYPES) $(wildcard $(TYPES:.pxd=.py))
-# Tests of what is compiled, which run on each: what is compiled, and what serves who has no compiler. What stays behind when people come and go, and large rooms, are looked at on the first alone, as they take minutes.
+# Tests of what is compiled, which run on that and on what serves who has no compiler. What stays behind when people come
+# and go, and large rooms, are looked at on the first alone, as they take minutes.
 KERNEL_TESTS := tests/bandwidth tests/e2e tests/media tests/net/test_udp.py tests/rtp/test_transport_cc.py \
 	-m "not long and not minute"
 # Two tests at a time where none has a browser, which wants both cores for itself. Who has done its share takes of the
